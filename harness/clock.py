@@ -1,0 +1,32 @@
+"""One clock for everything: the machine's monotonic clock, in nanoseconds.
+
+CLOCK_MONOTONIC is shared by all processes and by network, user and process
+namespaces, so times taken in servers' launchers, workers and faults compare.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+NS_PER_S = 1_000_000_000
+
+
+def now_ns() -> int:
+    """Return the monotonic time in nanoseconds."""
+    return time.monotonic_ns()
+
+
+def seconds(ns: int) -> float:
+    """Return nanoseconds as seconds."""
+    return ns / NS_PER_S
+
+
+def to_ns(seconds_: float) -> int:
+    """Return seconds as whole nanoseconds."""
+    return round(seconds_ * NS_PER_S)
+
+
+def wall_time() -> str:
+    """Return the wall-clock time as ISO 8601 in UTC, for people and file names only."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,89 @@
+"""Read and write the quantities of a scenario: durations, rates, sizes, shares."""
+
+from __future__ import annotations
+
+import re
+
+_NUMBER = r"(?P<number>\d+(?:\.\d+)?)"
+_DURATION = re.compile(rf"{_NUMBER}(?P<unit>ns|us|ms|s|m|h)")
+_RATE = re.compile(rf"{_NUMBER}/(?P<unit>s|m|h)")
+_SIZE = re.compile(rf"{_NUMBER}(?P<unit>B|KiB|MiB|GiB|kB|MB|GB)")
+
+SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+BYTES = {
+    "B": 1,
+    "kB": 1000,
+    "MB": 1000**2,
+    "GB": 1000**3,
+    "KiB": 1024,
+    "MiB": 1024**2,
+    "GiB": 1024**3,
+}
+
+
+def _parse(pattern: re.Pattern[str], text: object, expected: str) -> tuple[float, str]:
+    match = pattern.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        raise ValueError(f"expected {expected}, found {_shown(text)}")
+    return float(match["number"]), match["unit"]
+
+
+def _shown(value: object) -> str:
+    return f"{value!r}" if isinstance(value, str) else f"{value!r} (no unit)"
+
+
+def parse_duration(text: object) -> float:
+    """Return seconds for text such as ``250ms``, ``3s`` or ``1.5m``; ValueError otherwise."""
+    number, unit = _parse(_DURATION, text, "a duration with its unit, such as 250ms, 3s or 2m")
+    return number * SECONDS[unit]
+
+
+def parse_rate(text: object) -> float:
+    """Return events per second for text such as ``500/s`` or ``30/m``; ValueError otherwise."""
+    number, unit = _parse(_RATE, text, "a rate with its unit, such as 500/s or 30/m")
+    return number / SECONDS[unit]
+
+
+def parse_size(text: object) -> int:
+    """Return bytes for text such as ``256B``, ``4KiB`` or ``1MB``; ValueError otherwise."""
+    number, unit = _parse(_SIZE, text, "a size with its unit, such as 256B, 4KiB or 1MB")
+    size = number * BYTES[unit]
+    if size != int(size):
+        raise ValueError(f"expected a whole number of bytes, found {text!r}")
+    return int(size)
+
+
+def format_duration(seconds: float) -> str:
+    """Return the shortest exact text that `parse_duration` reads back to the same value."""
+    for unit in ("h", "m", "s", "ms", "us", "ns"):
+        number = seconds / SECONDS[unit]
+        if number >= 1 and number == round(number):
+            text = f"{round(number)}{unit}"
+            if parse_duration(text) == seconds:
+                return text
+    return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"
+
+
+def format_rate(per_second: float) -> str:
+    """Return text that `parse_rate` reads."""
+    return f"{per_second:.9f}".rstrip("0").rstrip(".") + "/s"
+
+
+def format_size(size_bytes: int) -> str:
+    """Return the shortest exact text that `parse_size` reads back to the same value."""
+    for unit in ("GiB", "MiB", "KiB"):
+        if size_bytes and size_bytes % BYTES[unit] == 0:
+            return f"{size_bytes // BYTES[unit]}{unit}"
+    return f"{size_bytes}B"
+
+
+def human_duration(seconds: float) -> str:
+    """Return a duration for people: three significant digits and the unit that fits."""
+    magnitude = abs(seconds)
+    if magnitude >= 60:  # noqa: PLR2004 - a minute has sixty seconds
+        return f"{seconds / 60:.3g} min"
+    if magnitude >= 1 or magnitude == 0:
+        return f"{seconds:.3g} s"
+    if magnitude >= 1e-3:  # noqa: PLR2004 - one millisecond
+        return f"{seconds * 1e3:.3g} ms"
+    return f"{seconds * 1e6:.3g} us"

@@ -1,0 +1,1 @@
+"""Judges of a history: one file per judge."""

@@ -1,0 +1,1 @@
+"""What is tested: nodes, their configuration and binaries, and what they say of themselves."""

@@ -1,0 +1,1 @@
+"""What happened: events and message columns."""

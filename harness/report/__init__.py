@@ -1,0 +1,1 @@
+"""The verdict as JSON and as text."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
+import anyio
+
 NS_PER_S = 1_000_000_000
 
 
@@ -30,3 +32,8 @@ def to_ns(seconds_: float) -> int:
 def wall_time() -> str:
     """Return the wall-clock time as ISO 8601 in UTC, for people and file names only."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+async def sleep_until(at_ns: int) -> None:
+    """Sleep until the monotonic time `at_ns`; return at once when it has passed."""
+    await anyio.sleep(max(0.0, seconds(at_ns - now_ns())))

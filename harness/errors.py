@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 EXIT_PASS = 0
 EXIT_FAIL = 1
 EXIT_USAGE = 2
@@ -35,7 +37,7 @@ class BinaryError(UsageError):
 
 
 class ServerError(HarnessError):
-    """Say that a server did not start, did not form or exited unasked; carries its last log lines."""
+    """Say that a server did not start or exited unasked; carries its last log lines."""
 
 
 class WorkerError(HarnessError):
@@ -48,3 +50,28 @@ class FaultError(HarnessError):
 
 class ReportError(UsageError):
     """Say that a report or run folder cannot be written or read."""
+
+
+def leading_error(raised: BaseException) -> BaseException:
+    """Return the error that explains a (nested) group best.
+
+    What was asked wrongly explains most, then a server that died, then a worker, then
+    any other error of ours; what is not ours is a bug and is returned before those.
+    """
+    leaves = list(_leaves(raised))
+    ranks: tuple[type[BaseException], ...] = (UsageError, ServerError, WorkerError, HarnessError)
+
+    def rank(error: BaseException) -> int:
+        if not isinstance(error, HarnessError):
+            return -1
+        return next(index for index, kind in enumerate(ranks) if isinstance(error, kind))
+
+    return min(leaves, key=rank)
+
+
+def _leaves(raised: BaseException) -> Iterator[BaseException]:
+    if isinstance(raised, BaseExceptionGroup):
+        for inner in raised.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield raised

@@ -7,7 +7,6 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from random import Random
 from socket import socket
 from typing import Any, Protocol
 
@@ -173,18 +172,3 @@ class Backend(Protocol):
             folder: where configurations and logs of the servers are kept.
             record: where events go.
         """
-
-
-class Attachments(Protocol):
-    """Tell which nodes a workload's clients are connected to right now."""
-
-    def __call__(self, workload: str, role: str | None) -> frozenset[str]: ...
-
-
-@dataclass(frozen=True)
-class Field:
-    """What a fault acts on: the cluster, who is attached where, and its own dice."""
-
-    cluster: Cluster
-    attachments: Attachments
-    random: Random

@@ -1,0 +1,192 @@
+"""Run one iteration of a scenario: a fresh cluster, its clients, and the phases.
+
+What starts something is `async with`; the nesting is the order of clean-up: the
+cluster outlives the workers, the workers outlive the phases. A phase ends by event or
+at its time; cancellation means abort, and then the workers still write their columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import anyio
+
+from harness.clock import now_ns, sleep_until, to_ns
+from harness.cluster.protocols import Backend, Cluster, EventSink
+from harness.errors import WorkerError
+from harness.faults.base import Fault
+from harness.injection import Injection
+from harness.load.fleet import Fleet, fleet
+from harness.load.plan import WorkerPlan
+from harness.placement import client_groups, plan_workers
+from harness.scenario.model import Scenario
+from harness.scopes import bounded_cleanup
+
+SETUP_LIMIT_S = 30.0
+STOP_LIMIT_S = 10.0
+FINISH_LIMIT_S = 10.0
+HEAD_START_S = 0.02
+STOP_NOTICE_S = 0.05
+
+
+@dataclass
+class Iteration:
+    """One pass through the phases: number `index` of `scenario`, run on `backend`.
+
+    `nonce` marks the payloads, 32 bits; files go into `folder` as docs/history.md says.
+    """
+
+    scenario: Scenario
+    backend: Backend
+    folder: Path
+    index: int
+    nonce: int
+    record: EventSink
+    phase: str = field(default="setup", init=False)
+
+    async def run(self) -> None:
+        """Run to the end; raise HarnessError (alone or in a group) when it cannot."""
+        started_ns = now_ns()
+        async with self.backend.cluster(
+            self.scenario.cluster,
+            groups=client_groups(self.scenario),
+            folder=self._subfolder("servers"),
+            record=self.record,
+        ) as cluster:
+            names = {str(node.endpoints.client): node.name for node in cluster.nodes.values()}
+            async with fleet(
+                self._plan_load(cluster),
+                cluster.spawn_client,
+                on_event=WorkerEvents(self.record, names),
+                logs=self._subfolder("workers"),
+            ) as workers:
+                await self._conduct(cluster, workers, names, started_ns)
+
+    def _subfolder(self, name: str) -> Path:
+        folder = self.folder / name / str(self.index)
+        folder.mkdir(parents=True)
+        return folder
+
+    def _plan_load(self, cluster: Cluster) -> tuple[WorkerPlan, ...]:
+        plans = plan_workers(
+            self.scenario,
+            {node.name: node.endpoints.client for node in cluster.nodes.values()},
+            self._subfolder("messages"),
+            run=self.nonce,
+            seed=f"{self.scenario.seed}/{self.index}",
+        )
+        clients = [
+            {"worker": plan.worker, **client.describe()}
+            for plan in plans
+            for client in plan.clients
+        ]
+        self.record("load.planned", run=self.nonce, clients=clients)
+        return plans
+
+    async def _conduct(
+        self, cluster: Cluster, workers: Fleet, names: dict[str, str], started_ns: int
+    ) -> None:
+        """Go through the phases while servers and workers are watched; always collect."""
+        collected = False
+        try:
+            async with anyio.create_task_group() as watchers:
+                watchers.start_soon(cluster.watch)
+                watchers.start_soon(workers.watch)
+                with self._entered("setup", started_ns):
+                    await self._set_up(cluster, workers)
+                await self._go_through_phases(cluster, workers, names)
+                with self._entered("collect"):
+                    await workers.finish(FINISH_LIMIT_S)
+                collected = True
+                watchers.cancel_scope.cancel()
+        finally:
+            if not collected:
+                with bounded_cleanup(FINISH_LIMIT_S, "collecting what workers know", WorkerError):
+                    await workers.finish(FINISH_LIMIT_S / 2)
+
+    async def _set_up(self, cluster: Cluster, workers: Fleet) -> None:
+        for server in cluster.describe():
+            self.record("server.described", **server)
+        async with anyio.create_task_group() as both:
+            both.start_soon(cluster.form, SETUP_LIMIT_S)
+            both.start_soon(workers.ready, SETUP_LIMIT_S)
+        await workers.connect(SETUP_LIMIT_S)
+        await workers.confirm(SETUP_LIMIT_S)
+
+    async def _go_through_phases(
+        self, cluster: Cluster, workers: Fleet, names: dict[str, str]
+    ) -> None:
+        phases = self.scenario.phases
+        warmup_ns = now_ns() + to_ns(HEAD_START_S)
+        steady_ns = warmup_ns + to_ns(phases.warmup)
+        fault_ns = steady_ns + to_ns(phases.steady)
+        await workers.start(warmup_ns)
+        self.record("load.started", start_ns=warmup_ns)
+        with self._entered("warmup", warmup_ns):
+            await sleep_until(steady_ns)
+        with self._entered("steady", steady_ns):
+            await sleep_until(fault_ns)
+        with self._entered("fault", fault_ns):
+            await self._inject(cluster, workers, names, fault_ns)
+        recovery_ns = now_ns()
+        stop_ns = recovery_ns + to_ns(phases.recovery)
+        with self._entered("recovery", recovery_ns):
+            await sleep_until(stop_ns - to_ns(STOP_NOTICE_S))
+            await workers.stop(stop_ns, STOP_LIMIT_S + self._longest_timeout_s())
+            self.record("load.stopped", stop_ns=stop_ns)
+        with self._entered("drain", stop_ns):
+            before_ns = now_ns()
+            complete = await workers.drain(phases.drain)
+            self.record(
+                "load.drained", complete=complete, waited_s=(now_ns() - before_ns) / to_ns(1)
+            )
+
+    async def _inject(
+        self, cluster: Cluster, workers: Fleet, names: dict[str, str], fault_ns: int
+    ) -> None:
+        """Run all fault steps and return when each is healed and the phase's time is up."""
+
+        def attachments(workload: str, role: str | None) -> frozenset[str]:
+            client_role = role.removesuffix("s") if role else None
+            addresses = workers.attached(workload, client_role)
+            return frozenset(names[address] for address in addresses if address in names)
+
+        length_s = self.scenario.phases.fault
+        async with anyio.create_task_group() as steps:
+            for fault in self.scenario.faults:
+                assert isinstance(fault, Fault)
+                dice = Random(f"{self.scenario.seed}/{self.index}/{fault.name}")
+                injection = Injection(fault, cluster, attachments, dice, fault_ns, length_s)
+                steps.start_soon(injection.run)
+        if length_s is not None:
+            await sleep_until(fault_ns + to_ns(length_s))
+
+    def _longest_timeout_s(self) -> float:
+        return max(getattr(workload, "timeout", 0.0) for workload in self.scenario.workloads)
+
+    @contextmanager
+    def _entered(self, phase: str, at_ns: int | None = None) -> Iterator[None]:
+        self.phase = phase
+        self.record("phase.started", at_ns=at_ns, phase=phase)
+        yield
+        self.record("phase.ended", phase=phase)
+
+
+@dataclass(frozen=True)
+class WorkerEvents:
+    """Turn what workers tell into events of the run, with nodes named instead of addressed."""
+
+    record: EventSink
+    names: dict[str, str]
+
+    def __call__(self, kind: str, facts: dict[str, Any]) -> None:
+        """Record one event."""
+        facts = dict(facts)
+        if "server" in facts:
+            facts["server"] = self.names.get(facts["server"], facts["server"])
+        self.record(kind, at_ns=facts.pop("at_ns", None), **facts)

@@ -1,0 +1,8 @@
+"""Let the calibration's tests import the modules that also run as a program."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))

@@ -12,6 +12,7 @@ from typing import Literal
 
 Kind = Literal["counter", "distribution"]
 Unit = Literal["messages", "s", "attempts"]
+Need = Literal["fault", "core", "request"]
 
 COUNTER_STATISTICS = ("count", "ratio")
 DISTRIBUTION_STATISTICS = ("n", "censored", "min", "p50", "p90", "p95", "p99", "max")
@@ -24,6 +25,8 @@ class Metric:
 
     Counters have the statistics `count` and `ratio` (of the messages that could have
     been counted); distributions have n, censored, min, p50, p90, p95, p99 and max.
+    `needs` is what a scenario must have for the metric to exist at all: a fault, or a
+    workload of that kind.
     """
 
     name: str
@@ -31,6 +34,7 @@ class Metric:
     unit: Unit
     labels: tuple[str, ...]
     summary: str
+    needs: tuple[Need, ...] = ()
 
     @property
     def statistics(self) -> tuple[str, ...]:
@@ -50,39 +54,116 @@ LABEL_VALUES: Mapping[str, tuple[str, ...] | None] = MappingProxyType(
 
 _MESSAGE = ("phase", "workload")
 _CLIENT = ("fault", "workload", "role")
+_UNDER_FAULT: tuple[Need, ...] = ("fault",)
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         metric.name: metric
         for metric in (
-            Metric("lost", "counter", "messages", ("phase", "workload", "state"),
-                   "accepted, never delivered to a confirmed subscription"),
+            Metric(
+                "lost",
+                "counter",
+                "messages",
+                ("phase", "workload", "state"),
+                "accepted, never delivered to a confirmed subscription",
+                ("core",),
+            ),
             Metric("duplicates", "counter", "messages", _MESSAGE, "delivered more than once"),
-            Metric("out_of_order", "counter", "messages", _MESSAGE,
-                   "delivered after a later message of the same publisher"),
-            Metric("corrupted", "counter", "messages", ("workload",), "delivered with a wrong checksum"),
-            Metric("unexpected", "counter", "messages", ("workload",), "delivered, never attempted"),
+            Metric(
+                "out_of_order",
+                "counter",
+                "messages",
+                _MESSAGE,
+                "delivered after a later message of the same publisher",
+            ),
+            Metric(
+                "corrupted", "counter", "messages", ("workload",), "delivered with a wrong checksum"
+            ),
+            Metric(
+                "unexpected", "counter", "messages", ("workload",), "delivered, never attempted"
+            ),
             Metric("refused", "counter", "messages", _MESSAGE, "a definite error at the sender"),
-            Metric("unknown", "counter", "messages", _MESSAGE, "outcome open: timed out or cut off"),
-            Metric("recovered", "counter", "messages", _MESSAGE, "outcome unknown, found delivered"),
-            Metric("detection_time", "distribution", "s", _CLIENT,
-                   "injection to the first sign at the client"),
-            Metric("reconnect_latency", "distribution", "s", _CLIENT, "first sign to reconnected"),
-            Metric("failover_time", "distribution", "s", _CLIENT, "injection to reconnected"),
-            Metric("reconnect_attempts", "distribution", "attempts", _CLIENT,
-                   "connection attempts of one reconnect"),
-            Metric("time_to_first_delivery", "distribution", "s", ("fault", "workload"),
-                   "injection to the first delivery of a message attempted under the fault"),
-            Metric("time_to_first_ack", "distribution", "s", ("fault", "workload"),
-                   "injection to the first reply to a request attempted under the fault"),
-            Metric("outage_window", "distribution", "s", ("workload", "role"),
-                   "longest gap between successes that overlaps a fault, less one period"),
-            Metric("recovery_time", "distribution", "s", ("fault", "workload"),
-                   "heal done to the first 2 s at 99 % success"),
+            Metric(
+                "unknown", "counter", "messages", _MESSAGE, "outcome open: timed out or cut off"
+            ),
+            Metric(
+                "recovered", "counter", "messages", _MESSAGE, "outcome unknown, found delivered"
+            ),
+            Metric(
+                "detection_time",
+                "distribution",
+                "s",
+                _CLIENT,
+                "injection to the first sign at the client",
+                _UNDER_FAULT,
+            ),
+            Metric(
+                "reconnect_latency",
+                "distribution",
+                "s",
+                _CLIENT,
+                "first sign to reconnected",
+                _UNDER_FAULT,
+            ),
+            Metric(
+                "failover_time",
+                "distribution",
+                "s",
+                _CLIENT,
+                "injection to reconnected",
+                _UNDER_FAULT,
+            ),
+            Metric(
+                "reconnect_attempts",
+                "distribution",
+                "attempts",
+                _CLIENT,
+                "connection attempts of one reconnect",
+                _UNDER_FAULT,
+            ),
+            Metric(
+                "time_to_first_delivery",
+                "distribution",
+                "s",
+                ("fault", "workload"),
+                "injection to the first delivery of a message attempted under the fault",
+                _UNDER_FAULT,
+            ),
+            Metric(
+                "time_to_first_ack",
+                "distribution",
+                "s",
+                ("fault", "workload"),
+                "injection to the first reply to a request attempted under the fault",
+                ("fault", "request"),
+            ),
+            Metric(
+                "outage_window",
+                "distribution",
+                "s",
+                ("workload", "role"),
+                "longest gap between successes that overlaps a fault, less one period",
+                _UNDER_FAULT,
+            ),
+            Metric(
+                "recovery_time",
+                "distribution",
+                "s",
+                ("fault", "workload"),
+                "heal done to the first 2 s at 99 % success",
+                _UNDER_FAULT,
+            ),
             Metric("e2e_latency", "distribution", "s", _MESSAGE, "intended send to delivery"),
-            Metric("service_latency", "distribution", "s", _MESSAGE,
-                   "attempted send to delivery, or to the reply"),
-            Metric("send_lateness", "distribution", "s", _MESSAGE, "intended send to attempted send"),
+            Metric(
+                "service_latency",
+                "distribution",
+                "s",
+                _MESSAGE,
+                "attempted send to delivery, or to the reply",
+            ),
+            Metric(
+                "send_lateness", "distribution", "s", _MESSAGE, "intended send to attempted send"
+            ),
         )
     }
 )

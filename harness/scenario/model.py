@@ -112,8 +112,11 @@ class FaultStep(Model):
     """Be the base of all faults: when it starts, how long it holds, what it hits.
 
     `at` counts from the start of the fault phase. `duration` is how long the effect is
-    held before it is undone; without it the fault chooses.
+    held before it is undone; without it the fault chooses. `silent` tells that clients
+    notice the effect only by missing answers, not by a closed connection.
     """
+
+    silent: ClassVar[bool] = False
 
     name: Name
     action: str

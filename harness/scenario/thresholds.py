@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from harness.scenario.metrics import Metric
-from harness.units import human_duration, parse_duration
+from harness.scenario.problems import show, suggestion
+from harness.scenario.quantities import read_duration
+from harness.units import human_duration
 
 OPERATORS: Mapping[str, Callable[[float, float], bool]] = MappingProxyType(
     {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq}
 )
 _SELECTOR = re.compile(r"(?P<metric>[a-z0-9_]+)(?:\{(?P<labels>[^{}]*)\})?")
 _CONDITION = re.compile(r"(?P<statistic>[a-z0-9.]+)\s*(?P<operator><=|>=|==|<|>)\s*(?P<limit>\S+)")
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_PERCENT = re.compile(r"(\d+(?:\.\d+)?)%")
+_NUMBER = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,15})?")
+_PERCENT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)%")
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def parse_selector(text: str) -> Selector:
     """Return the selector for text such as ``lost{phase:steady}``; ValueError otherwise."""
     match = _SELECTOR.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"expected metric or metric{{label:value}}, found {text!r}")
+        raise ValueError(f"expected metric or metric{{label:value}}, found {show(text)}")
     labels: dict[str, str] = {}
     for part in (match["labels"] or "").split(",") if match["labels"] is not None else ():
         label, separator, value = (piece.strip() for piece in part.partition(":"))
@@ -79,13 +81,13 @@ def parse_threshold(selector: Selector, condition: str, metric: Metric) -> Thres
     match = _CONDITION.fullmatch(condition.strip())
     if match is None:
         raise ValueError(
-            f"expected 'statistic operator limit', such as {_example(metric)!r}, found {condition!r}"
+            f"expected 'statistic operator limit', such as {_example(metric)!r}, "
+            f"found {show(condition)}"
         )
     statistic = match["statistic"]
     if statistic not in metric.statistics:
-        raise ValueError(
-            f"{metric.name} has no statistic {statistic!r}; it has {', '.join(metric.statistics)}"
-        )
+        hint = suggestion(statistic, metric.statistics)
+        raise ValueError(f"{metric.name} has no statistic {statistic!r}{hint}")
     limit = _parse_limit(match["limit"], statistic, metric)
     return Threshold(selector, statistic, match["operator"], limit, condition.strip())
 
@@ -110,7 +112,7 @@ def _parse_limit(text: str, statistic: str, metric: Metric) -> float:
         if _NUMBER.fullmatch(text) is None:
             raise ValueError(f"expected a plain number for {statistic}, found {text!r}")
         return float(text)
-    return parse_duration(text)
+    return read_duration(text)
 
 
 def _example(metric: Metric) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harness.scenario.metrics import METRICS, Metric
 from harness.scenario.model import FaultStep, WorkloadSpec
@@ -15,4 +15,4 @@ class Vocabulary:
 
     faults: Mapping[str, type[FaultStep]]
     workloads: Mapping[str, type[WorkloadSpec]]
-    metrics: Mapping[str, Metric] = METRICS
+    metrics: Mapping[str, Metric] = field(default_factory=lambda: METRICS)

@@ -1,0 +1,66 @@
+"""What is allowed in a scenario but is probably not what its author wants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.scenario.client_options import effective_options
+from harness.scenario.model import FaultStep, Scenario
+from harness.scenario.problems import Problem
+from harness.units import format_duration
+
+
+def advise(scenario: Scenario) -> tuple[Problem, ...]:
+    """Return what is doubtful in a scenario that breaks no rule."""
+    return (*_advise_detection(scenario), *_advise_phases(scenario), *_advise_thresholds(scenario))
+
+
+def _advise_detection(scenario: Scenario) -> Iterator[Problem]:
+    """Compare silent faults with the time that the client needs to notice silence.
+
+    nats-py sends a ping every `ping_interval` and gives up at the tick that finds
+    `max_outstanding_pings` of them unanswered; a fault begins anywhere between two
+    ticks, so that the bound is an interval, open below.
+    """
+    options = effective_options(scenario.client.adapter, scenario.client.options)
+    interval_s = float(options["ping_interval"] or 0)
+    pings = int(options["max_outstanding_pings"] or 0)
+    for index, step in enumerate(scenario.faults):
+        if step.silent and step.duration is not None and step.duration < (pings + 1) * interval_s:
+            message = _detection_message(step, step.duration, interval_s, pings)
+            yield Problem(("faults", index, "duration"), message)
+
+
+def _detection_message(step: FaultStep, duration_s: float, interval_s: float, pings: int) -> str:
+    low_s, high_s = pings * interval_s, (pings + 1) * interval_s
+    bound = f"({format_duration(low_s)}, {format_duration(high_s)}]"
+    outcome = "will" if duration_s <= low_s else "may"
+    return (
+        f"clients {outcome} not notice {step.name!r} by its silence: nats-py needs "
+        f"({pings}, {pings + 1}] x ping_interval = ({pings}, {pings + 1}] x "
+        f"{format_duration(interval_s)} = {bound} > duration {format_duration(duration_s)}; "
+        "hold it longer, or set client.options.ping_interval lower"
+    )
+
+
+def _advise_phases(scenario: Scenario) -> Iterator[Problem]:
+    """Compare the phases after a fault with the wait between two connection attempts."""
+    options = effective_options(scenario.client.adapter, scenario.client.options)
+    wait_s = float(options["reconnect_time_wait"] or 0)
+    if not scenario.faults or not options["allow_reconnect"]:
+        return
+    for phase in ("recovery", "drain"):
+        length_s: float = getattr(scenario.phases, phase)
+        if length_s < wait_s:
+            message = (
+                f"shorter than the client's wait between two connection attempts: {phase} "
+                f"{format_duration(length_s)} < reconnect_time_wait {format_duration(wait_s)}; "
+                "clients may not be back before it ends"
+            )
+            yield Problem(("phases", phase), message)
+
+
+def _advise_thresholds(scenario: Scenario) -> Iterator[Problem]:
+    if not scenario.thresholds:
+        message = "there are none, so that only the built-in guarantees are judged"
+        yield Problem(("thresholds",), message)

@@ -5,8 +5,8 @@ needs, reads the ids in the payloads by docs/worker-protocol.md, and shares no c
 harness: it is the truth that the harness is measured against.
 
 Run as ``python scripted_server.py TRUTH_FILE`` with the script as the first line on stdin.
-It prints its port, takes further acts as lines of JSON, and at the end of file writes what it
-did to TRUTH_FILE and exits.
+It prints its port, takes commands (acts as lines of JSON), prints each once it is done, and at
+the end of file writes what it did to TRUTH_FILE and exits.
 """
 
 from __future__ import annotations
@@ -93,9 +93,12 @@ class ScriptedServer:
         self.courier.carry(origin, message)
 
     def schedule(self, act: Act) -> None:
-        """Do `act` at its time; at once when that is past."""
-        delay_s = max(0.0, (act.at_ns - time.monotonic_ns()) / 1e9)
-        self._loop.call_later(delay_s, self.perform, act)
+        """Do an act of the script at its time; at once when that is past."""
+        self._loop.call_at(act.at_ns / 1e9, self.perform, act)
+
+    def schedule_command(self, act: Act) -> None:
+        """Do a commanded act at its time and tell when it was done."""
+        self._loop.call_at(act.at_ns / 1e9, self.obey, act)
 
     def perform(self, act: Act) -> None:
         """Do `act` now and note when."""
@@ -104,6 +107,12 @@ class ScriptedServer:
         before_ns = time.monotonic_ns()
         getattr(self, f"_do_{act.do}")(act)
         self.courier.ledger.acts.append((act.do, before_ns, time.monotonic_ns()))
+
+    def obey(self, act: Act) -> None:
+        """Do `act` now and tell when."""
+        self.perform(act)
+        sys.stdout.write(json.dumps(self.courier.ledger.acts[-1]) + "\n")
+        sys.stdout.flush()
 
     def _do_close(self, _: Act) -> None:
         for connection in list(self.connections):
@@ -156,7 +165,7 @@ async def serve(truth_file: Path) -> None:
     sys.stdout.write(f"{server.port}\n")
     sys.stdout.flush()
     while line := await reader.readline():
-        server.schedule(read_act(json.loads(line)))
+        server.schedule_command(read_act(json.loads(line)))
     pipe.close()
     server.unlisten()
     for connection in list(server.connections):

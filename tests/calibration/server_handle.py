@@ -13,7 +13,7 @@ from subprocess import PIPE
 import anyio
 from anyio.abc import ByteSendStream, Process
 from anyio.streams.buffered import BufferedByteReceiveStream
-from server_script import Act, Script, Truth
+from server_script import Act, Script
 
 PROGRAM = Path(__file__).with_name("scripted_server.py")
 LIMIT_S = 10.0
@@ -22,50 +22,66 @@ LIMIT_S = 10.0
 class ServerHandle:
     """A running scripted server."""
 
-    def __init__(self, process: Process, commands: ByteSendStream, port: int, file: Path) -> None:
-        self.port = port
+    def __init__(
+        self, process: Process, commands: ByteSendStream, output: BufferedByteReceiveStream
+    ) -> None:
+        self.port = 0
         self._process = process
         self._commands = commands
-        self._file = file
+        self._output = output
+
+    @property
+    def pid(self) -> int:
+        """Return the server's process id."""
+        return self._process.pid
 
     @property
     def url(self) -> str:
         """Return where clients connect."""
         return f"nats://127.0.0.1:{self.port}"
 
-    async def act(self, *acts: Act) -> None:
-        """Command further acts."""
-        lines = "".join(json.dumps(asdict(act)) + "\n" for act in acts)
-        await self._commands.send(lines.encode())
+    async def start(self, script: Script) -> None:
+        """Hand over the script and wait until the server listens."""
+        with anyio.fail_after(LIMIT_S):
+            await self._commands.send(script.to_json().encode() + b"\n")
+            self.port = int(await self._output.receive_until(b"\n", 64))
 
-    async def truth(self) -> Truth:
-        """End the server and return what it did."""
+    async def act(self, act: Act) -> tuple[int, int]:
+        """Command one act; return when it was done: just before and just after."""
+        with anyio.fail_after(LIMIT_S):
+            await self._commands.send(json.dumps(asdict(act)).encode() + b"\n")
+            deed, before_ns, after_ns = json.loads(await self._output.receive_until(b"\n", 256))
+        assert deed == act.do
+        return before_ns, after_ns
+
+    async def end(self) -> None:
+        """End the server; its truth file is complete."""
         with anyio.fail_after(LIMIT_S):
             await self._commands.aclose()
             returncode = await self._process.wait()
         if returncode != 0:
             raise RuntimeError(f"the scripted server exited with {returncode}")
-        return Truth.read(await anyio.Path(self._file).read_text())
 
 
 @asynccontextmanager
 async def scripted_server(script: Script, truth_file: Path) -> AsyncIterator[ServerHandle]:
-    """Run a scripted server; it is gone on leaving.
+    """Run a scripted server; on leaving it is gone and has written its truth.
 
     Args:
         script: what it does.
         truth_file: where it writes what it did.
     """
     argv = [sys.executable, str(PROGRAM), str(truth_file)]
-    process = await anyio.open_process(argv, stdin=PIPE, stdout=PIPE, stderr=None)
+    process = await anyio.open_process(
+        argv, stdin=PIPE, stdout=PIPE, stderr=None, start_new_session=True
+    )
     try:
         assert process.stdin is not None
         assert process.stdout is not None
-        with anyio.fail_after(LIMIT_S):
-            await process.stdin.send(script.to_json().encode() + b"\n")
-            output = BufferedByteReceiveStream(process.stdout)
-            port = int(await output.receive_until(b"\n", 64))
-        yield ServerHandle(process, process.stdin, port, truth_file)
+        server = ServerHandle(process, process.stdin, BufferedByteReceiveStream(process.stdout))
+        await server.start(script)
+        yield server
+        await server.end()
     finally:
         with anyio.CancelScope(shield=True):
             if process.returncode is None:

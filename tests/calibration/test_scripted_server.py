@@ -11,7 +11,7 @@ import nats
 import pytest
 from nats.errors import NoRespondersError
 from server_handle import scripted_server
-from server_script import Act, Rule, Script
+from server_script import Act, Rule, Script, Truth
 
 pytestmark = pytest.mark.anyio
 COUNT = 12
@@ -49,7 +49,7 @@ async def publish_through(script: Script, folder, queue: str = "") -> tuple[list
         await client.publish("a.b", b"end")
         await asyncio.wait_for(ended.wait(), 5)
         await client.close()
-        return seen, await server.truth()
+    return seen, Truth.read((folder / "truth.json").read_text())
 
 
 def rule(do: str, *sequences: int, **options) -> Script:
@@ -147,7 +147,8 @@ async def test_a_cut_connection_comes_back_only_after_return(tmp_path, deed):
         await asyncio.wait_for(back.wait(), 5)
         after_ns = time.monotonic_ns()
         await client.close()
-        truth = await server.truth()
+        await server.end()
+        truth = Truth.read((tmp_path / "truth.json").read_text())
         assert [act[0] for act in truth.acts] == [deed, "return"]
         stamps = [before_ns, truth.acts[0][1], truth.acts[1][1], after_ns]
         assert stamps == sorted(stamps)
@@ -172,7 +173,8 @@ async def test_a_silent_server_answers_no_ping_and_sees_the_client_leave(tmp_pat
         )
         await server.act(Act("silent"))
         await asyncio.wait_for(closed.wait(), 5)
-        truth = await server.truth()
+        await server.end()
+        truth = Truth.read((tmp_path / "truth.json").read_text())
         assert truth.connections[0]["eof_ns"] > truth.acts[0][1]
 
 
@@ -199,6 +201,7 @@ async def test_an_act_can_wait_for_a_message(tmp_path):
         await client.flush()
         await client.flush()
         await client.close()
-        truth = await server.truth()
+        await server.end()
+        truth = Truth.read((tmp_path / "truth.json").read_text())
         assert [row[2] for row in truth.deliveries] == [0, 1, 2]
         assert len(truth.arrivals) == COUNT

@@ -4,7 +4,7 @@ from typing import Any
 
 import anyio
 import pytest
-from fakes import Events, FakeNode
+from fake_nodes import Events, FakeNode
 
 from harness.errors import FaultError
 from harness.faults import FAULTS

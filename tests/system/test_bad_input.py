@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from command_line import SHORT, Harness
+
+
+def assert_one_clear_message(result: subprocess.CompletedProcess[str], code: int) -> None:
+    assert result.returncode == code, result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+    assert result.stderr.strip(), "nothing was said"
+    assert len(result.stderr.strip().splitlines()) <= 3, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("found", "replaced", "said"),
+    [
+        ("seed: 7", "sede: 7", "did you mean 'seed'"),
+        ("seed: 7", "seed: 7\nseed: 8", "seed"),
+        ("action: kill", "action: kil", "did you mean 'kill'"),
+        ("duration: 500ms", "duration: 500", "expected a duration"),
+        ("failover_time:", "failover_tiem:", "did you mean 'failover_time'"),
+        ("reconnect_time_wait", "reconect_time_wait", "did you mean 'reconnect_time_wait'"),
+        ("rate: 200/s", "rate: 99000000000/s", "rate"),
+        ("target: seed", "target: n9", "n9"),
+        ("warmup: 200ms", "warmup: 200ms, fault: 100ms", "fault"),
+        ("servers: 3}}", "servers: 3, version: 2.10}}", "quote"),
+    ],
+)
+def test_a_wrong_scenario_is_refused_with_its_place_before_anything_starts(
+    harness: Harness, found: str, replaced: str, said: str
+) -> None:
+    assert found in SHORT
+    path = harness.scenario(SHORT.replace(found, replaced, 1))
+    for command in ("validate", "run"):
+        result = harness.run(command, path)
+        assert_one_clear_message(result, 2)
+        assert "short.yaml:" in result.stderr
+        assert said in result.stderr
+    assert not (harness.folder / "reports").exists()
+
+
+def test_a_scenario_that_is_not_there_is_named(harness: Harness) -> None:
+    assert_one_clear_message(harness.run("run", "nowhere.yaml"), 2)
+    result = harness.run("run", "seed-failoverr")
+    assert_one_clear_message(result, 2)
+    assert "seed-failover" in result.stderr
+
+
+def test_a_binary_that_is_not_nats_server_is_refused(harness: Harness) -> None:
+    result = harness.run("run", harness.scenario(), "--server", "/bin/true")
+    assert_one_clear_message(result, 2)
+    assert "/bin/true" in result.stderr
+
+
+def test_a_version_that_does_not_exist_is_refused(harness: Harness) -> None:
+    result = harness.run("run", harness.scenario(), "--server", "9.99.99")
+    assert_one_clear_message(result, 2)
+    assert "9.99.99" in result.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_report_folder_without_permission_is_refused(harness: Harness) -> None:
+    folder = harness.folder / "locked"
+    folder.mkdir(mode=0o500)
+    result = harness.run("run", harness.scenario(), "--reports", str(folder))
+    assert_one_clear_message(result, 2)
+
+
+def test_a_report_folder_that_cannot_be_one_is_refused(harness: Harness) -> None:
+    (harness.folder / "file").write_text("", encoding="utf-8")
+    result = harness.run("run", harness.scenario(), "--reports", str(harness.folder / "file"))
+    assert_one_clear_message(result, 2)
+
+
+@pytest.mark.parametrize("limit_kib", [0, 4, 64])
+def test_a_full_disk_ends_in_one_line_and_never_in_half_a_report(
+    harness: Harness, limit_kib: int
+) -> None:
+    """A file size limit stands for the disk: writing beyond it fails in the same place."""
+    path = harness.scenario()
+    limited = f"ulimit -f {limit_kib}; trap '' XFSZ; exec \"$@\""
+    with harness.start("validate", path) as process:
+        process.communicate()
+        command = [str(part) for part in process.args]  # type: ignore[union-attr]
+    result = subprocess.run(
+        ["sh", "-c", limited, "sh", *command[:-2], "run", path],
+        cwd=harness.folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode in (2, 3), result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+    assert "File too large" in result.stderr
+    assert harness.reports() == []
+
+
+def test_a_rate_that_no_machine_meets_is_inconclusive_and_says_why(harness: Harness) -> None:
+    text = SHORT.replace("rate: 200/s", "rate: 900000/s")
+    result = harness.run("run", harness.scenario(text))
+    assert result.returncode == 3, result.stdout + result.stderr
+    assert "rate" in result.stdout
+    assert harness.report()["verdict"] == "inconclusive"
+
+
+def test_a_pause_shorter_than_the_detection_bound_is_warned_about(harness: Harness) -> None:
+    text = SHORT.replace("action: kill", "action: pause").replace(
+        "reconnect_time_wait", "ping_interval: 1s, reconnect_time_wait"
+    )
+    result = harness.run("validate", harness.scenario(text))
+    assert result.returncode == 0, result.stderr
+    assert "(2, 3] x ping_interval" in result.stdout + result.stderr
+
+
+def test_a_server_that_exits_unasked_fails_the_run_and_its_log_is_shown(harness: Harness) -> None:
+    """A server that ends itself: a script in its place that starts it and soon kills it."""
+    real = Path(os.path.dirname(os.sys.executable)) / "nats-server"  # type: ignore[attr-defined]
+    fake = harness.folder / "nats-server"
+    fake.write_text(
+        "#!/bin/sh\n"
+        f'case "$*" in *--version*|*" -t"*|"-t "*) exec {real} "$@";; esac\n'
+        f'{real} "$@" & server=$!\n'
+        "sleep 1.5; kill -9 $server; exit 3\n",
+        encoding="utf-8",
+    )
+    fake.chmod(0o755)
+    result = harness.run("run", harness.scenario(), "--server", str(fake))
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "exited" in result.stdout
+    assert harness.report()["verdict"] == "fail"

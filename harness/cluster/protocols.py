@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -53,34 +53,42 @@ class Exit:
 class EventSink(Protocol):
     """Record one event of the run; facts are keyword arguments that JSON can hold."""
 
-    def __call__(self, kind: str, *, at_ns: int | None = None, **facts: Any) -> None: ...
+    def __call__(self, kind: str, *, at_ns: int | None = None, **facts: Any) -> None:
+        """Record an event of `kind`, now unless `at_ns` says when."""
 
 
 class Process(Protocol):
     """A started process."""
 
     @property
-    def pid(self) -> int: ...
+    def pid(self) -> int:
+        """Return the process id, as seen from the harness."""
 
     @property
-    def returncode(self) -> int | None: ...
+    def returncode(self) -> int | None:
+        """Return how it ended, -N for signal N; None while it exists."""
 
-    def send_signal(self, number: int) -> None: ...
+    def send_signal(self, number: int) -> None:
+        """Send a signal; do nothing when the process has ended."""
 
-    async def wait(self) -> Exit: ...
+    async def wait(self) -> Exit:
+        """Return how and when it ended, once it has."""
 
 
 class Node(Protocol):
     """One server of the cluster."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Return its name."""
 
     @property
-    def endpoints(self) -> Endpoints: ...
+    def endpoints(self) -> Endpoints:
+        """Return where it listens."""
 
     @property
-    def version(self) -> str: ...
+    def version(self) -> str:
+        """Return the version of its binary."""
 
     @property
     def running(self) -> bool:
@@ -124,13 +132,16 @@ class Cluster(Protocol):
     """The servers of one iteration and the places its clients run in."""
 
     @property
-    def nodes(self) -> Mapping[str, Node]: ...
+    def nodes(self) -> Mapping[str, Node]:
+        """Return the nodes by name, the seed first."""
 
     @property
-    def capabilities(self) -> frozenset[Capability]: ...
+    def capabilities(self) -> frozenset[Capability]:
+        """Return what can be done to the nodes."""
 
     @property
-    def record(self) -> EventSink: ...
+    def record(self) -> EventSink:
+        """Return where events go."""
 
     async def form(self, limit_s: float) -> None:
         """Start every node and return once every node sees n-1 distinct remotes and is healthy."""
@@ -138,9 +149,7 @@ class Cluster(Protocol):
     async def watch(self) -> None:
         """Run until cancelled; raise ServerError when a server exits that was not asked to."""
 
-    def spawn_client(
-        self, group: str, argv: Sequence[str], channel: socket, log: Path
-    ) -> Process:
+    def spawn_client(self, group: str, argv: Sequence[str], channel: socket, log: Path) -> Process:
         """Start a client process where `group` lives; `channel` is its stdin and stdout."""
 
     def describe(self) -> list[dict[str, Any]]:
@@ -151,10 +160,18 @@ class Backend(Protocol):
     """A place where clusters run."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Return the name that a user gives."""
 
     @property
-    def capabilities(self) -> frozenset[Capability]: ...
+    def capabilities(self) -> frozenset[Capability]:
+        """Return what can be done to nodes here."""
+
+    def host(self, main: Callable[[], int]) -> int:
+        """Run `main` where this backend's clusters live and return its exit code.
+
+        Call it before threads or an event loop exist; `cluster` works only inside.
+        """
 
     def cluster(
         self,

@@ -1,0 +1,83 @@
+"""Choose the backend by the name a user gave, and check that it can do what is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from harness.backends.lab.available import available
+from harness.backends.lab.backend import LabBackend
+from harness.backends.local import LocalBackend
+from harness.cluster.protocols import Backend, Capability
+from harness.errors import CapabilityError, UsageError
+
+AUTO = "auto"
+BACKENDS: Mapping[str, str] = MappingProxyType(
+    {
+        "lab": "a network namespace for each server and client group; Linux, no root needed",
+        "local": "plain processes on loopback",
+    }
+)
+_PLACES: Mapping[str, Backend] = MappingProxyType(
+    {backend.name: backend for backend in (LabBackend(), LocalBackend())}
+)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The backend to use, and a sentence for the user that says which and why."""
+
+    backend: Backend
+    sentence: str
+
+
+def choose(name: str = AUTO) -> Choice:
+    """Return the backend called `name`; ``auto`` takes the lab where it works, else local.
+
+    Call it before threads exist: it may have to try the lab.
+
+    Raises:
+        UsageError: there is no such backend.
+        CapabilityError: the lab was asked for by name and does not work here.
+    """
+    if name not in (AUTO, *BACKENDS):
+        raise UsageError(f"unknown backend {name!r}; expected {', '.join((AUTO, *BACKENDS))}")
+    if name == "local":
+        return Choice(_PLACES[name], f"Backend: local, {BACKENDS[name]}.")
+    obstacle = available()
+    if obstacle is None:
+        return Choice(_PLACES["lab"], f"Backend: lab, {BACKENDS['lab'].partition(';')[0]}.")
+    if name == AUTO:
+        return Choice(
+            BACKENDS["local"], f"Backend: local, since the lab does not work: {obstacle}."
+        )
+    raise CapabilityError(f"the lab does not work here: {obstacle}")
+
+
+def missing(needed: Iterable[Capability], backend: Backend) -> Mapping[Capability, tuple[str, ...]]:
+    """Return what `backend` lacks of `needed`, and the names of the backends that have each."""
+    return {
+        capability: tuple(
+            other.name for other in _PLACES.values() if capability in other.capabilities
+        )
+        for capability in needed
+        if capability not in backend.capabilities
+    }
+
+
+def require(needed: Iterable[Capability], backend: Backend) -> None:
+    """Raise CapabilityError, naming the backends that would do, when `backend` lacks some."""
+    lacking = missing(needed, backend)
+    if lacking:
+        problems = (
+            f"backend {backend.name} cannot {capability}; {_who(names)}"
+            for capability, names in lacking.items()
+        )
+        raise CapabilityError("\n".join(problems))
+
+
+def _who(names: tuple[str, ...]) -> str:
+    if not names:
+        return "no backend can"
+    return f"{' and '.join(names)} can: --backend {names[0]}"

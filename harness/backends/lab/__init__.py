@@ -1,0 +1,1 @@
+"""The backend `lab`: real networks without root, in one user, pid and network namespace."""

@@ -1,0 +1,280 @@
+"""Render a node's configuration file from the scenario.
+
+The file is kept in the run folder, so no secret is written into it: each becomes a
+reference to an environment variable (NATS docs, Configuration: Variables) that only the
+server's process is given. nats-server does not look for references inside a string,
+so a route URL with credentials is a secret as a whole.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from harness.cluster.protocols import Endpoints
+from harness.errors import UsageError
+from harness.scenario.model import Authorization, ClusterSpec, JetStream
+from harness.units import format_duration
+
+CLUSTER_NAME = "nats-harness"
+# The server's own defaults (2 min, 10 s) outlast a scenario; 30 s is the least it accepts.
+LAME_DUCK_DURATION = "30s"
+LAME_DUCK_GRACE_PERIOD = "1s"
+
+_LISTEN = "the harness chooses where servers listen"
+_NAME = "the harness names servers and cluster"
+_FILES = "the harness keeps logs and data in the run folder"
+_OURS: Mapping[str, str] = {
+    **dict.fromkeys(
+        (
+            "listen",
+            "host",
+            "net",
+            "port",
+            "http",
+            "http_port",
+            "monitor_port",
+            "https",
+            "https_port",
+        ),
+        _LISTEN,
+    ),
+    **dict.fromkeys(("http_base_path", "client_advertise"), _LISTEN),
+    **dict.fromkeys(("pid_file", "pidfile", "ports_file_dir", "log_file", "logfile"), _FILES),
+    **dict.fromkeys(("syslog", "remote_syslog", "store_dir", "storedir"), _FILES),
+    "server_name": _NAME,
+    "cluster.name": _NAME,
+    **dict.fromkeys((f"cluster.{key}" for key in ("listen", "host", "net", "port")), _LISTEN),
+    **dict.fromkeys(("cluster.advertise", "cluster.cluster_advertise"), _LISTEN),
+    "cluster.routes": "n1 is the seed, and gossip is part of what is tested",
+    **dict.fromkeys((f"jetstream.{key}" for key in ("store_dir", "storedir", "dir")), _FILES),
+}
+_SECTIONS = ("cluster", "jetstream", "authorization")
+_SECRET_KEYS = frozenset(("password", "passwd", "pass", "token", "secret", "ek", "prev_ek"))
+_CREDENTIALS = re.compile(r"\w://[^/\s]*@")
+_REFERENCE = re.compile(r"\$(?!SYS$|G$)[A-Za-z_][A-Za-z0-9_]*")
+# Quoted, these would be text, which the server refuses for its numbers; a lower-case m
+# alone is left out: 2m is two minutes.
+_SIZE = re.compile(r"\d+(?:[KMGTkg]|[kKmMgGtT][iI]?[bB])")
+_BARE_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class NodeConfig:
+    """A configuration file, and what a person may see of it.
+
+    Attributes:
+        text: the file; each secret in it is a reference.
+        environment: the values of the references, for the server's process alone.
+        keys: the configuration key, such as ``cluster.name``, that each line belongs to.
+        effective: the settings as data; secrets are replaced.
+    """
+
+    text: str
+    environment: Mapping[str, str] = field(repr=False)
+    keys: tuple[str, ...]
+    effective: Mapping[str, Any]
+
+
+def render(
+    spec: ClusterSpec, node: str, endpoints: Mapping[str, Endpoints], store: Path
+) -> NodeConfig:
+    """Return the configuration of `node`.
+
+    Args:
+        spec: what the scenario says; its `config` is merged in, deeply, and wins.
+        node: the name; the first of `spec.nodes` is the seed and has no routes, the
+            others know only the seed's.
+        endpoints: where every node listens.
+        store: the folder for the node's JetStream data, should it have any.
+
+    Raises:
+        UsageError: `spec.config` sets what the harness must choose.
+    """
+    free = _normalise(spec.config)
+    _refuse(spec, free)
+    settings = _merge(_own_settings(spec, node, endpoints), free)
+    _place_store(spec, settings, store)
+    secrets: dict[str, str] = {}
+    lines = list(_lines(settings, (), 0, secrets))
+    return NodeConfig(
+        text="".join(f"{line}\n" for _, line in lines),
+        environment=secrets,
+        keys=tuple(".".join(path) for path, _ in lines),
+        effective=_redact(settings),
+    )
+
+
+def _own_settings(
+    spec: ClusterSpec, node: str, endpoints: Mapping[str, Endpoints]
+) -> dict[str, Any]:
+    here = endpoints[node]
+    cluster: dict[str, Any] = {"name": CLUSTER_NAME, "listen": str(here.route)}
+    if spec.route_authorization is not None:
+        cluster["authorization"] = _login(spec.route_authorization)
+    seed = spec.nodes[0]
+    if node != seed:
+        cluster["routes"] = [_route(endpoints[seed], spec.route_authorization)]
+    settings: dict[str, Any] = {
+        "server_name": node,
+        "listen": str(here.client),
+        "http": str(here.monitor),
+        "lame_duck_duration": LAME_DUCK_DURATION,
+        "lame_duck_grace_period": LAME_DUCK_GRACE_PERIOD,
+        "cluster": cluster,
+    }
+    if spec.authorization is not None:
+        settings["authorization"] = _login(spec.authorization)
+    if isinstance(spec.jetstream, JetStream):
+        interval = spec.jetstream.sync_interval
+        text = format_duration(interval) if isinstance(interval, float) else interval
+        settings["jetstream"] = {} if text is None else {"sync_interval": text}
+    elif spec.jetstream:
+        settings["jetstream"] = {}
+    return settings
+
+
+def _login(authorization: Authorization) -> dict[str, Any]:
+    return {
+        "user": authorization.user,
+        "password": authorization.password.get_secret_value(),
+    }
+
+
+def _route(seed: Endpoints, authorization: Authorization | None) -> str:
+    if authorization is None:
+        return f"nats://{seed.route}"
+    user = quote(authorization.user, safe="")
+    password = quote(authorization.password.get_secret_value(), safe="")
+    return f"nats://{user}:{password}@{seed.route}"
+
+
+def _normalise(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy with lower-case keys where nats-server ignores case."""
+    free = {str(key).lower(): value for key, value in config.items()}
+    for section in _SECTIONS:
+        if isinstance(value := free.get(section), Mapping):
+            free[section] = {str(key).lower(): inner for key, inner in value.items()}
+    return free
+
+
+def _refuse(spec: ClusterSpec, free: Mapping[str, Any]) -> None:
+    for path, why in _OURS.items():
+        section, _, key = path.rpartition(".")
+        place = free.get(section, {}) if section else free
+        if isinstance(place, Mapping) and key in place:
+            raise UsageError(f"cluster.config.{path}: {why}; remove the key")
+    if not isinstance(free.get("cluster", {}), Mapping):
+        raise UsageError("cluster.config.cluster: expected a mapping of cluster settings")
+    enabled = free.get("jetstream", True)
+    if spec.jetstream is not False and not _switched_on(enabled):
+        raise UsageError("cluster.config.jetstream: cluster.jetstream says it is on; remove one")
+    if spec.authorization is not None and "authorization" in free:
+        raise UsageError("cluster.config.authorization: cluster.authorization is given; remove one")
+    if spec.route_authorization is not None and "authorization" in free.get("cluster", {}):
+        raise UsageError(
+            "cluster.config.cluster.authorization: cluster.route_authorization is given; remove one"
+        )
+
+
+def _switched_on(jetstream: object) -> bool:
+    if isinstance(jetstream, str):
+        return jetstream.lower() in ("enabled", "enable", "true", "yes", "on")
+    return isinstance(jetstream, Mapping) or bool(jetstream)
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            merged[key] = _merge(below, value)
+        elif not (key == "jetstream" and isinstance(below, Mapping)):
+            merged[key] = value
+    return merged
+
+
+def _place_store(spec: ClusterSpec, settings: dict[str, Any], store: Path) -> None:
+    """Give JetStream a folder of its own: its default is shared by all servers of a machine."""
+    wanted = settings.get("jetstream", False)
+    if spec.jetstream is not False or _switched_on(wanted):
+        own = dict(wanted) if isinstance(wanted, Mapping) else {}
+        settings["jetstream"] = {"store_dir": str(store), **own}
+
+
+def _secret(path: tuple[str, ...], value: object) -> bool:
+    if isinstance(value, bool | None) or not isinstance(value, str | int | float):
+        return False
+    text = str(value)
+    if _REFERENCE.fullmatch(text):
+        return False
+    key = path[-1].lower() if path else ""
+    encryption = path[:1] == ("jetstream",) and key.endswith("key")
+    return key in _SECRET_KEYS or encryption or _CREDENTIALS.search(text) is not None
+
+
+def _lines(
+    settings: Mapping[str, Any], path: tuple[str, ...], depth: int, secrets: dict[str, str]
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the key and the text of each line of a mapping's body."""
+    for name, value in settings.items():
+        key = str(name)
+        here = (*path, key)
+        label = key if _BARE_KEY.fullmatch(key) else _quoted(key)
+        yield from _entry(f"{label}: ", value, here, depth, secrets)
+
+
+def _entry(
+    label: str, value: object, path: tuple[str, ...], depth: int, secrets: dict[str, str]
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    indent = "  " * depth
+    if isinstance(value, Mapping):
+        yield path, f"{indent}{label}{{"
+        yield from _lines(value, path, depth + 1, secrets)
+        yield path, f"{indent}}}"
+    elif isinstance(value, list | tuple):
+        yield path, f"{indent}{label}["
+        for index, item in enumerate(value):
+            entry = list(_entry("", item, path, depth + 1, secrets))
+            if index < len(value) - 1:  # items need commas between them
+                entry[-1] = (entry[-1][0], entry[-1][1] + ",")
+            yield from entry
+        yield path, f"{indent}]"
+    else:
+        yield path, f"{indent}{label}{_scalar(path, value, secrets)}"
+
+
+def _scalar(path: tuple[str, ...], value: object, secrets: dict[str, str]) -> str:
+    if _secret(path, value):
+        name = f"NATS_HARNESS_SECRET_{len(secrets) + 1}"
+        secrets[name] = _quoted(str(value))
+        return f"${name}"
+    if isinstance(value, str):
+        if _REFERENCE.fullmatch(value) or _SIZE.fullmatch(value):
+            return value
+        return _quoted(value)
+    if value is None or isinstance(value, bool | int | float):
+        return json.dumps(value)
+    raise UsageError(
+        f"cluster.config.{'.'.join(path)}: expected text, a number, true, false, a list or a "
+        f"mapping, found {type(value).__name__}"
+    )
+
+
+def _quoted(text: str) -> str:
+    """Return a string of the configuration language; its escapes are those of 2.9 and later."""
+    escapes = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+    return '"' + "".join(escapes.get(character, character) for character in text) + '"'
+
+
+def _redact(value: Any, path: tuple[str, ...] = ()) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _redact(inner, (*path, str(key))) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redact(inner, path) for inner in value]
+    return "(secret)" if _secret(path, value) else value

@@ -13,7 +13,7 @@ def main() -> None:
     signals.remember()
     # One thread until the lab is entered: numpy's linear algebra would start its own.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from harness.cli import command  # noqa: PLC0415 - after the signals are heard
+    from harness.cli import command
 
     sys.exit(command())
 

@@ -72,7 +72,7 @@ def command() -> int:
     return code if isinstance(code, int) else EXIT_PASS
 
 
-def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"nats-harness {__version__}")
         raise typer.Exit
@@ -80,7 +80,7 @@ def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
 
 @app.callback()
 def _main(
-    version: Annotated[  # noqa: FBT002 - typer needs the default
+    version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
@@ -97,7 +97,7 @@ def run(
     seed: Annotated[int | None, typer.Option(min=0, help="Replace the scenario's seed.")] = None,
     repeat: Annotated[int | None, typer.Option(min=1, help="Replace the repetitions.")] = None,
     reports: Annotated[Path, typer.Option(help="Where run folders are made.")] = Path("reports"),
-    quiet: Annotated[bool, typer.Option("--quiet", help="Only the verdict.")] = False,  # noqa: FBT002
+    quiet: Annotated[bool, typer.Option("--quiet", help="Only the verdict.")] = False,
 ) -> int:
     """Run scenarios and judge them: exit 0 pass, 1 fail, 3 inconclusive."""
     from harness.session import Options, run_all

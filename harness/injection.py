@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 from harness.clock import sleep_until, to_ns
 from harness.cluster.protocols import Cluster
@@ -39,7 +40,7 @@ class Injection:
         edge = "effect"
         try:
             strike = self._aim()
-            facts = {
+            facts: dict[str, Any] = {
                 "fault": fault.name,
                 "action": fault.action,
                 "targets": [node.name for node in strike.nodes],

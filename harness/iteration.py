@@ -110,8 +110,6 @@ class Iteration:
                     await workers.finish(FINISH_LIMIT_S / 2)
 
     async def _set_up(self, cluster: Cluster, workers: Fleet) -> None:
-        for server in cluster.describe():
-            self.record("server.described", **server)
         async with anyio.create_task_group() as both:
             both.start_soon(cluster.form, SETUP_LIMIT_S)
             both.start_soon(workers.ready, SETUP_LIMIT_S)

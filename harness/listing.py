@@ -47,8 +47,7 @@ def _checks() -> Rows:
 def _backends() -> Rows:
     from harness.backends.choose import BACKENDS
 
-    for name, summary in BACKENDS.items():
-        yield name, summary
+    yield from BACKENDS.items()
 
 
 LISTINGS: Mapping[str, Callable[[], Rows]] = MappingProxyType(

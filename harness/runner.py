@@ -149,8 +149,8 @@ class Recorder:
 
 def _judge(folder: Path, log: Any) -> Report:
     """Judge the history as it lies on disk, exactly as `check` will."""
-    from harness.judging import judge_folder  # noqa: PLC0415 - numpy loads only when it is needed
-    from harness.report.write import write_report  # noqa: PLC0415
+    from harness.judging import judge_folder
+    from harness.report.write import write_report
 
     report = judge_folder(folder)
     write_report(report, folder / "report.json")

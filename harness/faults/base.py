@@ -69,6 +69,7 @@ class Fault(FaultStep):
     """
 
     needs: ClassVar[frozenset[Capability]] = frozenset()
+    self_timed: ClassVar[bool] = False
 
     @abstractmethod
     def active(self, cluster: Cluster, strike: Strike) -> AbstractAsyncContextManager[None]:

@@ -1,0 +1,314 @@
+"""Write and read columns files: what happened to every message.
+
+The format is described in docs/worker-protocol.md. The writing half imports nothing
+heavy, because every worker process pays for it at its start; the reading half imports
+numpy when it is called.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import sys
+import zlib
+from array import array
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from harness.errors import WorkerError
+from harness.history.tables import DELIVERED, SENT, TABLES, Table
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+MAGIC = b"NHCOL1\r\n"
+BLOCK_ROWS = 4096
+_BLOCK = struct.Struct("<4sHHIII")
+_BLOCK_MARK = b"NHB1"
+_TYPECODES = {"<u4": "I", "<u8": "Q", "<i8": "q", "u1": "B"}
+_WIDTHS = {"<u4": 4, "<u8": 8, "<i8": 8, "u1": 1}
+
+# The end block tells how many rows each table has, so that a file cut between two
+# blocks is known to be cut.
+_END = Table(0, "end", (("sent", "<u8"), ("delivered", "<u8")))
+_BY_NUMBER = {table.number: table for table in (*TABLES, _END)}
+
+
+def _row_width(table: Table) -> int:
+    return sum(_WIDTHS[kind] for _, kind in table.columns)
+
+
+class RowBuffer:
+    """Rows of one table that wait to be written, as one array per column."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.columns: tuple[array[int], ...] = tuple(
+            array(_TYPECODES[kind]) for _, kind in table.columns
+        )
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    def append(self, *row: int) -> None:
+        """Append one row, its values in the table's order."""
+        for column, value in zip(self.columns, row, strict=True):
+            column.append(value)
+
+    def extend(self, *columns: Sequence[int] | bytes) -> None:
+        """Append rows given as columns of equal length, in the table's order."""
+        for column, values in zip(self.columns, columns, strict=True):
+            if isinstance(values, array):
+                column.extend(values)
+            elif isinstance(values, bytes):
+                column.frombytes(values)
+            else:
+                column.fromlist(values if isinstance(values, list) else list(values))
+
+    def drain_to(self, writer: ColumnsWriter) -> None:
+        """Write all rows in blocks of at most `BLOCK_ROWS` and forget them."""
+        rows = len(self)
+        for first in range(0, rows, BLOCK_ROWS):
+            writer.append_block(
+                self.table, [column[first : first + BLOCK_ROWS] for column in self.columns]
+            )
+        for column in self.columns:
+            del column[:rows]
+
+
+class ColumnsWriter:
+    """Append blocks to a columns file; the file is readable after a crash at any moment.
+
+    As a context manager it writes the end block when the body ends without an exception.
+    Every OSError becomes one WorkerError that names the file.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self._path = str(path)
+        self.rows = {SENT.name: 0, DELIVERED.name: 0}
+        self._descriptor = -1
+        try:
+            self._descriptor = os.open(
+                self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644
+            )
+        except OSError as error:
+            raise self._failed(error) from error
+        self._write(MAGIC)
+
+    def append_block(self, table: Table, columns: Sequence[Any]) -> None:
+        """Write one block.
+
+        Args:
+            table: which table the rows belong to.
+            columns: one buffer (array.array, numpy array, bytes) per column of the
+                table, in its order, of its type and of equal length.
+
+        Raises:
+            WorkerError: the file cannot be written.
+            ValueError: the columns do not have the table's shape.
+        """
+        views = [memoryview(column).cast("B") for column in columns]
+        widths = [_WIDTHS[kind] for _, kind in table.columns]
+        rows = len(views[0]) // widths[0]
+        if [len(view) for view in views] != [rows * width for width in widths]:
+            raise ValueError(f"the columns do not have the shape of table {table.name!r}")
+        if rows == 0:
+            return
+        body = b"".join(
+            _little_endian(column, view) for column, view in zip(columns, views, strict=True)
+        )
+        header = _BLOCK.pack(_BLOCK_MARK, table.number, 0, rows, len(body), zlib.crc32(body))
+        self._write(header + body)
+        if table is not _END:
+            self.rows[table.name] += rows
+
+    def finish(self) -> dict[str, int]:
+        """Write the end block, close the file and return the rows written per table."""
+        if self._descriptor >= 0:
+            counts = [array("Q", [self.rows[name]]) for name, _ in _END.columns]
+            self.append_block(_END, counts)
+            self.close()
+        return self.rows
+
+    def close(self) -> None:
+        """Close the file as it is; without `finish` a reader calls it incomplete."""
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            try:
+                os.close(descriptor)
+            except OSError as error:
+                raise self._failed(error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.finish()
+        else:
+            self.close()
+
+    def _write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+        except OSError as error:
+            descriptor, self._descriptor = self._descriptor, -1
+            with suppress(OSError):  # already failed, or failing again for the same reason
+                os.close(descriptor)
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> WorkerError:
+        reason = error.strerror or type(error).__name__
+        return WorkerError(f"cannot write the message columns {self._path}: {reason}")
+
+
+def _little_endian(column: Any, view: memoryview) -> bytes | memoryview:
+    if sys.byteorder == "little" or not isinstance(column, array):
+        return view
+    swapped = column[:]
+    swapped.byteswap()
+    return swapped.tobytes()
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The rows of one columns file, one numpy array per column.
+
+    Attributes:
+        complete: the file ends with its end block and nothing is damaged.
+        problem: why it is not complete; the rows before the problem are sound.
+    """
+
+    sent: dict[str, NDArray[Any]]
+    delivered: dict[str, NDArray[Any]]
+    complete: bool
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class _Block:
+    table: Table
+    rows: int
+    start: int  # offset of the body in the file
+
+
+class _DamageError(Exception):
+    """Say where and why reading stopped."""
+
+
+def read_columns(path: Path | str) -> Columns:
+    """Return what a columns file holds, up to the first damage.
+
+    Raises:
+        WorkerError: the file cannot be opened or read.
+    """
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - the path may be text
+            size = os.fstat(file.fileno()).st_size
+            if size == 0:
+                return _collect(b"", [], "the file is empty")
+            with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as data:
+                return _read(data)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise WorkerError(f"cannot read the message columns {path}: {reason}") from error
+
+
+def _read(data: mmap.mmap) -> Columns:
+    blocks: list[_Block] = []
+    problem = None
+    try:
+        _walk(data, blocks)
+    except _DamageError as damage:
+        problem = str(damage)
+    return _collect(data, blocks, problem)
+
+
+def _walk(data: mmap.mmap, blocks: list[_Block]) -> None:
+    """Append the sound blocks; raise _DamageError at the first that is not."""
+    if data[: len(MAGIC)] != MAGIC:
+        raise _DamageError("it does not begin like a columns file")
+    at = len(MAGIC)
+    rows = {SENT.name: 0, DELIVERED.name: 0}
+    while at < len(data):
+        block = _check_block(data, at)
+        at = block.start + block.rows * _row_width(block.table)
+        if block.table is _END:
+            _check_end(data, block, at, rows)
+            return
+        rows[block.table.name] += block.rows
+        blocks.append(block)
+    raise _DamageError(f"the file ends at byte {at} without its end block")
+
+
+def _check_block(data: mmap.mmap, at: int) -> _Block:
+    start = at + _BLOCK.size
+    if start > len(data):
+        raise _DamageError(f"the block at byte {at} is cut short")
+    mark, number, zero, rows, length, crc = _BLOCK.unpack_from(data, at)
+    table = _BY_NUMBER.get(number)
+    if mark != _BLOCK_MARK or zero or table is None or not rows:
+        raise _DamageError(f"the block at byte {at} has a damaged header")
+    if length != rows * _row_width(table):
+        raise _DamageError(f"the block at byte {at} has a damaged header")
+    if start + length > len(data):
+        raise _DamageError(f"the block at byte {at} is cut short")
+    with memoryview(data) as view, view[start : start + length] as body:
+        if zlib.crc32(body) != crc:
+            raise _DamageError(f"the block at byte {at} fails its checksum")
+    return _Block(table, rows, start)
+
+
+def _check_end(data: mmap.mmap, block: _Block, at: int, rows: dict[str, int]) -> None:
+    sent, delivered = struct.unpack_from("<QQ", data, block.start)
+    if block.rows != 1 or at != len(data):
+        raise _DamageError(f"the end block is not at the end: {len(data) - at} bytes follow")
+    if (sent, delivered) != (rows[SENT.name], rows[DELIVERED.name]):
+        raise _DamageError(
+            f"the end block says {sent} sent and {delivered} delivered rows, "
+            f"found {rows[SENT.name]} and {rows[DELIVERED.name]}"
+        )
+
+
+def _collect(data: mmap.mmap | bytes, blocks: list[_Block], problem: str | None) -> Columns:
+    """Copy the blocks into one array per column, allocated once."""
+    import numpy as np  # noqa: PLC0415 - the writing half must stay light
+
+    tables: dict[str, dict[str, NDArray[Any]]] = {}
+    for table in TABLES:
+        mine = [block for block in blocks if block.table is table]
+        total = sum(block.rows for block in mine)
+        columns = {name: np.empty(total, dtype=kind) for name, kind in table.columns}
+        filled = 0
+        for block in mine:
+            _fill(np, data, block, columns, filled)
+            filled += block.rows
+        tables[table.name] = columns
+    return Columns(tables[SENT.name], tables[DELIVERED.name], problem is None, problem)
+
+
+def _fill(
+    numpy: Any,
+    data: mmap.mmap | bytes,
+    block: _Block,
+    columns: dict[str, NDArray[Any]],
+    first: int,
+) -> None:
+    at = block.start
+    for name, kind in block.table.columns:
+        values = numpy.frombuffer(data, dtype=kind, count=block.rows, offset=at)
+        columns[name][first : first + block.rows] = values
+        at += block.rows * _WIDTHS[kind]

@@ -1,0 +1,97 @@
+"""Publish messages on a schedule; one attempt at a time, in order."""
+
+from __future__ import annotations
+
+from time import monotonic_ns
+
+from harness.history.tables import Outcome
+from harness.load.adapters.base import Client, Emit
+from harness.load.ledger import Ledger
+from harness.load.plan import ClientPlan
+from harness.load.roles.sender import Sender
+
+
+class Publisher(Sender):
+    """A publisher.
+
+    An attempt begins where the one before ended, or where its burst began: nothing but
+    the loop below happens in between, and one reading of the clock a message is saved.
+    The lists hold the attempts of the present burst that the ledger does not have yet.
+    """
+
+    def __init__(
+        self, plan: ClientPlan, client: Client, ledger: Ledger, emit: Emit, run: int
+    ) -> None:
+        super().__init__(plan, client, ledger, emit, run)
+        self._first = 0
+        self._begun_ns = 0
+        self._intended_ns: list[int] = []
+        self._connected: list[int] = []  # one per attempt begun
+        self._finished_ns: list[int] = []  # one per attempt ended
+        self._exceptions: dict[int, Outcome] = {}
+        self._given_up = False
+
+    @property
+    def in_flight(self) -> int:
+        """Return 1 while a publish has not returned."""
+        return len(self._connected) - len(self._finished_ns)
+
+    async def send(self, first: int, intended_ns: list[int]) -> None:
+        """Publish the messages `first` and on; leave off at `stop_ns`."""
+        self._first, self._intended_ns = first, intended_ns
+        begin, end = self._connected.append, self._finished_ns.append
+        publish, subject, connected = self.client.publish, self.plan.subject, self.client.connected
+        payloads = self.maker.batch(first, intended_ns)
+        now_ns = self._begun_ns = monotonic_ns()
+        for payload in payloads:
+            if now_ns >= self.stop_ns:
+                break
+            begin(connected())
+            try:
+                await publish(subject, payload)
+            except Exception as error:  # noqa: BLE001 - the adapter says what it means
+                self._exceptions[len(self._finished_ns)] = self.client.outcome_of(error)
+            if self._given_up:
+                return
+            now_ns = monotonic_ns()
+            end(now_ns)
+        self.commit()
+
+    async def land(self) -> None:
+        """Return at once: `send` does not return before its attempts ended."""
+
+    def commit(self) -> None:
+        """Hand all ended attempts to the ledger, also while one is in flight."""
+        rows = len(self._finished_ns)
+        if not rows:
+            return
+        finished_ns = self._finished_ns[:]
+        self.ledger.add_sent(
+            self.plan.id,
+            first=self._first,
+            intended_ns=self._intended_ns[:rows],
+            attempted_ns=[self._begun_ns, *finished_ns[:-1]],
+            finished_ns=finished_ns,
+            exceptions=self._exceptions,
+            connected=self._connected[:rows],
+        )
+        self._first += rows
+        self._begun_ns = finished_ns[-1]
+        self._exceptions = {}
+        del self._intended_ns[:rows], self._connected[:rows], self._finished_ns[:rows]
+
+    def give_up(self) -> None:
+        """Hand all attempts to the ledger; the one in flight is unknown and never ended."""
+        self.commit()
+        self._given_up = True
+        if self._connected:
+            self.ledger.add_attempt(
+                self.plan.id,
+                sequence=self._first,
+                intended_ns=self._intended_ns[0],
+                attempted_ns=self._begun_ns,
+                finished_ns=0,
+                outcome=Outcome.UNKNOWN,
+                connected=self._connected[0],
+            )
+            self._connected.clear()

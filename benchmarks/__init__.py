@@ -1,0 +1,1 @@
+"""Benchmarks: what the harness costs, each figure measured against its aim."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.scenario.client_options import effective_options
-from harness.scenario.model import FaultStep, Scenario
+from harness.scenario.model import FaultStep, Phases, Scenario
 from harness.scenario.problems import Problem
 from harness.units import format_duration
 
@@ -26,19 +26,27 @@ def _advise_detection(scenario: Scenario) -> Iterator[Problem]:
     interval_s = float(options["ping_interval"] or 0)
     pings = int(options["max_outstanding_pings"] or 0)
     for index, step in enumerate(scenario.faults):
-        if step.silent and step.duration is not None and step.duration < (pings + 1) * interval_s:
-            message = _detection_message(step, step.duration, interval_s, pings)
+        held_s = _held_s(step, scenario.phases)
+        if step.silent and held_s < (pings + 1) * interval_s:
+            message = _detection_message(step, held_s, interval_s, pings)
             yield Problem(("faults", index, "duration"), message)
 
 
-def _detection_message(step: FaultStep, duration_s: float, interval_s: float, pings: int) -> str:
+def _held_s(step: FaultStep, phases: Phases) -> float:
+    """Return how long a fault is held: as asked, else to the end of the fault phase."""
+    if step.duration is not None:
+        return step.duration
+    return max(0.0, (phases.fault or 0.0) - step.at)
+
+
+def _detection_message(step: FaultStep, held_s: float, interval_s: float, pings: int) -> str:
     low_s, high_s = pings * interval_s, (pings + 1) * interval_s
     bound = f"({format_duration(low_s)}, {format_duration(high_s)}]"
-    outcome = "will" if duration_s <= low_s else "may"
+    outcome = "will" if held_s <= low_s else "may"
     return (
         f"clients {outcome} not notice {step.name!r} by its silence: nats-py needs "
         f"({pings}, {pings + 1}] x ping_interval = ({pings}, {pings + 1}] x "
-        f"{format_duration(interval_s)} = {bound} > duration {format_duration(duration_s)}; "
+        f"{format_duration(interval_s)} = {bound} > duration {format_duration(held_s)}; "
         "hold it longer, or set client.options.ping_interval lower"
     )
 

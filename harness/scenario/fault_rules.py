@@ -14,6 +14,7 @@ from harness.scenario.vocabulary import Vocabulary
 from harness.units import format_duration
 
 PROCESS_ACTIONS = frozenset({"stop", "kill", "pause", "restart", "lame-duck", "rolling-restart"})
+_ENDS_BY_ITSELF = frozenset({"rolling-restart"})  # takes no duration, so only its start is known
 
 
 def check_fault_names(scenario: Scenario, _: Vocabulary) -> Iterator[Problem]:
@@ -110,13 +111,15 @@ def _together(one: FaultStep, other: FaultStep) -> bool:
 
 def _end(step: FaultStep) -> float:
     if step.duration is None:
-        return inf
+        return step.at if step.action in _ENDS_BY_ITSELF else inf
     return seconds(to_ns(step.at) + to_ns(step.duration))  # in whole ns: 0.1 + 0.2 is 0.3 here
 
 
 def _overlap_message(one: FaultStep, other: FaultStep, shared: str) -> str:
     early, late = sorted((one, other), key=lambda step: step.at)
     message = f"{one.name!r} and {other.name!r} both act on {shared}: "
+    if early.action in _ENDS_BY_ITSELF:
+        return f"{message}start {late.name!r} after {early.name!r} has ended"
     if early.duration is None:
         return f"{message}give {early.name!r} a duration, so that its end is known"
     end = format_duration(_end(early))

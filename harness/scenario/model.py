@@ -17,6 +17,7 @@ from harness.scenario.quantities import Count, Duration, Flag, Index, Name
 
 SEED_NODE = "n1"
 MAX_SERVERS = 25
+MAX_STEPS = 100
 
 Selection = Literal["one", "minority", "majority", "all"]
 
@@ -135,9 +136,9 @@ class Scenario(Model):
     repeat: Count = 1
     cluster: ClusterSpec = Field(default_factory=ClusterSpec)
     client: ClientSpec = Field(default_factory=ClientSpec)
-    workloads: tuple[SerializeAsAny[WorkloadSpec], ...] = Field(min_length=1)
+    workloads: tuple[SerializeAsAny[WorkloadSpec], ...] = Field(min_length=1, max_length=MAX_STEPS)
     phases: Phases = Field(default_factory=Phases)
-    faults: tuple[SerializeAsAny[FaultStep], ...] = ()
+    faults: tuple[SerializeAsAny[FaultStep], ...] = Field(default=(), max_length=MAX_STEPS)
     thresholds: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
     def workload(self, name: str) -> WorkloadSpec:

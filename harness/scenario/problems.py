@@ -15,6 +15,7 @@ REDACTED = "***"
 
 _SHOWN_CHARACTERS = 60
 _NEAREST_CHARACTERS = 64
+_STEM_CHARACTERS = 3
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_.{}:$-]{1,64}")
 _FOUND = ", found "
 
@@ -92,8 +93,11 @@ def nearest(word: object, known: Iterable[str]) -> str | None:
     """Return the known name that `word` most likely stands for, or None."""
     if not isinstance(word, str) or len(word) > _NEAREST_CHARACTERS:
         return None
+    folded = _fold(word)
     by_folded = {_fold(name): name for name in known}
-    close = difflib.get_close_matches(_fold(word), by_folded, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(folded, by_folded, n=1, cutoff=0.6)
+    if not close and len(folded) >= _STEM_CHARACTERS:
+        close = [name for name in by_folded if name.startswith(folded)]
     return by_folded[close[0]] if close else None
 
 

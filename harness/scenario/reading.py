@@ -36,6 +36,7 @@ _MAX_NUMBER_CHARACTERS = 40
 
 _START = Position(1, 1)
 _MERGE = "<<"
+_CORE_TAG = "tag:yaml.org,2002:"
 _BREAK = re.compile(r"\r\n|\r|\n")
 _FORBIDDEN = re.compile(
     r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"  # c-printable
@@ -50,13 +51,25 @@ _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _DECIMAL = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _REWORDED = (
-    ("character '\\t'", "a tab cannot indent or separate; use spaces"),
+    (re.compile(r"character '\\t'"), "a tab cannot indent or separate; use spaces"),
     (
-        "mapping values are not allowed",
+        re.compile(r"character (.+) that cannot start any token"),
+        r"text cannot begin with \1 here; quote it",
+    ),
+    (
+        re.compile("mapping values are not allowed"),
         "a ':' cannot start a mapping here; check the indentation, or quote the text",
     ),
-    ("could not find expected ':'", "expected a ':' after a key before this line"),
-    ("found undefined alias", "this alias stands for an anchor that is not defined before it"),
+    (re.compile("could not find expected ':'"), "expected a ':' after a key before this line"),
+    (
+        re.compile("undefined alias"),
+        "this alias stands for an anchor that is not defined before it",
+    ),
+    (
+        re.compile("expected '?<(?:block end|document start)>"),
+        "this belongs to nothing above it; check the indentation and the quotes",
+    ),
+    (re.compile(r"(expected .+), but (?:got|found) '<.*"), r"not valid YAML: \1"),
 )
 
 
@@ -133,6 +146,7 @@ class _Reader:
         self.problems: list[Problem] = []
         self._events: Iterator[Any] = iter(YAML(typ="safe", pure=True).parse(text))
         self._reached = _START
+        self._left = _START  # the end of the event before the latest
         self._anchors: dict[str, Node] = {}
         self._nodes = 0
 
@@ -163,6 +177,7 @@ class _Reader:
             # ruamel.yaml lets escapes such as "\UFFFFFFFF" through to chr()
             message = f"not valid YAML after this point: {shorten(' '.join(str(error).split()))}"
             raise _UnreadableError(_at(self._reached, message)) from error
+        self._left = self._reached
         self._reached = Position(event.end_mark.line + 1, event.end_mark.column + 1)
         return event
 
@@ -175,7 +190,8 @@ class _Reader:
             raise _UnreadableError(_at(position, message))
         self._count(1, position)
         if event.tag is not None:
-            self.problems.append(_at(position, f"tags such as {event.tag} are not used", path))
+            tag = shorten(event.tag.replace(_CORE_TAG, "!!"))
+            self.problems.append(_at(position, f"tags such as {tag} are not used", path))
         node: Node
         if isinstance(event, ScalarEvent):
             node = self._scalar(event, path)
@@ -202,8 +218,9 @@ class _Reader:
             raise _UnreadableError(_at(position, message))
 
     def _scalar(self, event: Any, path: KeyPath) -> Scalar:
-        position = _position(event)
         plain = bool(event.implicit[0])
+        is_empty = plain and not event.value
+        position = self._left if is_empty else _position(event)  # nothing stands after its key
         value: Plain = event.value
         if plain:
             try:
@@ -275,6 +292,6 @@ def _position(event: Any) -> Position:
 def _reword(problem: str | None) -> str:
     text = " ".join(str(problem).split())
     for theirs, ours in _REWORDED:
-        if theirs in text:
-            return ours
+        if (match := theirs.search(text)) is not None:
+            return match.expand(ours)
     return f"not valid YAML: {shorten(text)}"

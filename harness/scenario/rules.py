@@ -21,8 +21,10 @@ from harness.scenario.problems import KeyPath, Problem, nearest, show, suggestio
 from harness.scenario.targets import SEED
 from harness.scenario.threshold_rules import check_thresholds
 from harness.scenario.vocabulary import Vocabulary
+from harness.units import format_size
 
 MAX_RATE_PER_S = 1_000_000
+DEFAULT_MAX_PAYLOAD_BYTES = 1024 * 1024
 SPREAD = "spread"
 BUNDLED = "bundled"
 DEFAULT_VERSION = "default"
@@ -48,7 +50,9 @@ def check_versions(scenario: Scenario, _: Vocabulary) -> Iterator[Problem]:
     known = (*scenario.cluster.nodes, DEFAULT_VERSION)
     for node, text in version.items():
         if node not in known:
-            yield Problem((*path, node), f"unknown node{suggestion(node, known)}", at_key=True)
+            yield Problem(
+                (*path, node), f"unknown node {node!r}{suggestion(node, known)}", at_key=True
+            )
         yield from _check_version(text, (*path, node))
 
 
@@ -113,6 +117,21 @@ def check_rates(scenario: Scenario, _: Vocabulary) -> Iterator[Problem]:
             yield Problem(("workloads", index, "rate"), message)
 
 
+def check_payloads(scenario: Scenario, _: Vocabulary) -> Iterator[Problem]:
+    """Payloads are not larger than what the servers take (NATS docs, max_payload)."""
+    limit = scenario.cluster.config.get("max_payload", DEFAULT_MAX_PAYLOAD_BYTES)
+    if not isinstance(limit, int):
+        return  # with a unit, or wrong: for the server to read
+    for index, workload in enumerate(scenario.workloads):
+        payload = getattr(workload, "payload", 0)
+        if payload > limit:
+            message = (
+                f"the servers take at most {format_size(limit)}; "
+                "set cluster.config.max_payload, in bytes, to allow more"
+            )
+            yield Problem(("workloads", index, "payload"), message)
+
+
 def check_attachments(scenario: Scenario, _: Vocabulary) -> Iterator[Problem]:
     """Attachments map roles of the workload to nodes that exist."""
     nodes = scenario.cluster.nodes
@@ -144,6 +163,7 @@ RULES = (
     Rule(check_client_options, frozenset({"client"})),
     Rule(check_workload_names, frozenset({"workloads"})),
     Rule(check_rates, frozenset({"workloads"})),
+    Rule(check_payloads, frozenset({"cluster", "workloads"})),
     Rule(check_attachments, frozenset({"cluster", "workloads"})),
     Rule(check_fault_names, frozenset({"faults"})),
     Rule(check_fault_targets, frozenset({"cluster", "workloads", "faults"})),

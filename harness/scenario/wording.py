@@ -71,20 +71,19 @@ def word_errors(
         prefix: where in the document the validated value stands.
         model: the class it was validated with, for the names it knows.
     """
-    complaints = [_complain(error, root, prefix, model) for error in errors]
+    by_path: dict[KeyPath, list[_Complaint]] = {}
+    explained: set[KeyPath] = set()
+    for error in errors:
+        complaint = _complain(error, root, prefix, model)
+        by_path.setdefault(complaint.path, []).append(complaint)
+        if complaint.branch:
+            explained.update(complaint.path[:length] for length in range(len(complaint.path)))
     problems: list[Problem] = []
-    for path in dict.fromkeys(complaint.path for complaint in complaints):
-        here = [complaint for complaint in complaints if complaint.path == path]
-        if all(c.branch for c in here) and any(_is_below(c, path) for c in complaints):
+    for path, here in by_path.items():
+        if path in explained and all(complaint.branch for complaint in here):
             continue  # another alternative fits the shape and says more precisely what is wrong
         problems.extend(_merge(here, root, path))
     return problems
-
-
-def _is_below(complaint: _Complaint, path: KeyPath) -> bool:
-    return (
-        complaint.branch and len(complaint.path) > len(path) and complaint.path[: len(path)] == path
-    )
 
 
 def _merge(here: list[_Complaint], root: Node, path: KeyPath) -> Iterator[Problem]:

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from harness.scenario.quantities import (
+    DURATION_PATTERN,
+    MAX_DURATION_S,
+    MAX_SIZE_BYTES,
+    MIN_RATE_PER_S,
+    RATE_PATTERN,
+    SIZE_PATTERN,
+    Duration,
+    Rate,
+    Size,
+    read_duration,
+    read_rate,
+    read_size,
+)
+from harness.units import parse_duration, parse_rate, parse_size
+
+QUANTITIES = {
+    "duration": (Duration, read_duration, parse_duration, DURATION_PATTERN),
+    "rate": (Rate, read_rate, parse_rate, RATE_PATTERN),
+    "size": (Size, read_size, parse_size, SIZE_PATTERN),
+}
+LIMITS = {
+    "duration": lambda value: value <= MAX_DURATION_S,
+    "rate": lambda value: value >= MIN_RATE_PER_S,
+    "size": lambda value: value <= MAX_SIZE_BYTES,
+}
+NEAR_MISSES = st.text(alphabet="0123456789.,/ +-esmhnuBkKiMG٣\n", max_size=12)
+
+
+def accepts(read, text) -> bool:
+    try:
+        read(text)
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", QUANTITIES)
+def test_what_is_read_is_written_back_to_an_equal_value(name):
+    kind, read, _, pattern = QUANTITIES[name]
+    adapter = TypeAdapter(kind)
+
+    @settings(max_examples=400, deadline=None)
+    @given(st.from_regex(pattern, fullmatch=True, alphabet=st.characters(codec="ascii")))
+    def check(text):
+        text = text.rstrip("\n")
+        try:
+            value = adapter.validate_python(text)
+        except ValidationError:
+            return
+        written = adapter.dump_python(value)
+        assert re.fullmatch(pattern, written)
+        assert adapter.validate_python(written) == value
+        assert read(written) == value
+
+    check()
+
+
+@pytest.mark.parametrize("name", QUANTITIES)
+def test_the_pattern_agrees_with_the_parser(name):
+    _, read, parse, pattern = QUANTITIES[name]
+    fitting = st.from_regex(pattern, fullmatch=True, alphabet=st.characters(codec="ascii"))
+
+    @settings(max_examples=600, deadline=None)
+    @given(st.one_of(fitting, NEAR_MISSES))
+    def check(text):
+        fits = re.fullmatch(pattern, text) is not None and not text.endswith("\n")
+        if not fits:
+            assert not accepts(read, text)
+            return
+        whole = name != "size" or accepts(parse, text)
+        usable = len(text) <= 32 and whole and LIMITS[name](parse(text))
+        assert accepts(read, text) == usable
+
+    check()
+
+
+def test_durations_are_whole_nanoseconds_so_that_they_survive_writing():
+    assert read_duration("0.3ms") == 0.0003
+    assert read_duration("0.0003s") == read_duration("300us")
+
+
+@pytest.mark.parametrize(
+    "text", ["9" * 400 + "s", "9" * 400 + "B", "9" * 400 + "/s", "٣s", 5, None]
+)
+def test_text_that_would_overflow_is_refused_as_any_other(text):
+    for _, read, _, _ in QUANTITIES.values():
+        with pytest.raises(ValueError, match="expected a"):
+            read(text)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import anyio
 from figure import Figure
 
 from harness.backends.local import LocalBackend
+from harness.cluster.protocols import Cluster
 from harness.scenario.model import ClusterSpec
 
 AIM_S = 0.5
@@ -39,7 +42,23 @@ async def _form_all(folder: Path, runs: int) -> list[float]:
             before_s = time.perf_counter()
             await cluster.form(LIMIT_S)
             values.append(time.perf_counter() - before_s)
+            await anyio.to_thread.run_sync(_require_formed, cluster)
     return values
+
+
+def _require_formed(cluster: Cluster) -> None:
+    """Ask every server itself for its routes; raise when one lacks a peer."""
+    for node in cluster.nodes.values():
+        monitor = node.endpoints.monitor
+        connection = HTTPConnection(monitor.host, monitor.port, timeout=LIMIT_S)
+        try:
+            connection.request("GET", "/routez")
+            routes = json.load(connection.getresponse())["routes"]
+        finally:
+            connection.close()
+        peers = {route["remote_id"] for route in routes}
+        if len(peers) != SERVERS - 1:
+            raise RuntimeError(f"{node.name} was called formed with {len(peers)} peer(s)")
 
 
 def _forget(kind: str, *, at_ns: int | None = None, **facts: Mapping[str, Any]) -> None:

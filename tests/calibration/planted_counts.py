@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from measured import COUNTERS, Measured, difference, run_scripted
-from server_script import Rule, Script, Verb
+from server_script import Act, Rule, Script, Verb
 
 from harness.scenario.model import ClusterSpec, Phases, Scenario
 from harness.workloads.core import Core
 from harness.workloads.request import Request
 
 # Two senders at 250/s each: sequences 0-49 are due in warmup, 50-149 in steady, then recovery.
+SUBSCRIBERS = 2
 PHASES = Phases(warmup="200ms", steady="400ms", recovery="400ms", drain="1s")
 LATE_S = 0.5
 INTEGRITY_OFFSETS = {
@@ -35,6 +36,8 @@ class CountPlan:
         expected: judged counts by selector, such as ``lost{phase:steady}``.
         verbs: how often the server must say that it applied each verb.
         verdict: of the whole run.
+        acts: what the server does as a whole. How many messages that hits is its own
+            account to give, and so is the loss then.
     """
 
     name: str
@@ -44,13 +47,14 @@ class CountPlan:
     kind: str = "core"
     queue: str | None = None
     verdict: str = "pass"
+    acts: tuple[Act, ...] = ()
 
     @property
     def counts(self) -> Mapping[str, int]:
         """Return every count that is compared."""
         counts = {**dict.fromkeys(COUNTERS, 0), **self.expected}
-        if self.kind == "request":
-            del counts["lost"]  # the metric speaks of core traffic
+        if self.kind == "request" or self.acts:
+            del counts["lost"]  # the metric speaks of core traffic; or nobody knows beforehand
         return counts
 
     def scenario(self) -> Scenario:
@@ -66,12 +70,16 @@ class CountPlan:
     def _workload(self) -> Core | Request:
         shared: dict[str, Any] = {"name": "hello", "rate": "500/s", "payload": "64B"}
         if self.kind == "core":
-            return Core(kind="core", publishers=2, subscribers=2, queue=self.queue, **shared)
+            return Core(
+                kind="core", publishers=2, subscribers=SUBSCRIBERS, queue=self.queue, **shared
+            )
         return Request(kind="request", requesters=2, responders=2, timeout="300ms", **shared)
 
     def run(self, reports: Path) -> Measured:
         """Run the plan."""
-        return run_scripted(self.scenario(), {"n1": Script(rules=self.rules)}, reports)
+        return run_scripted(
+            self.scenario(), {"n1": Script(rules=self.rules, acts=self.acts)}, reports
+        )
 
 
 def rule(do: Verb, first: int, count: int = 1, *, step: int = 1, **more: Any) -> Rule:
@@ -188,13 +196,37 @@ PLANS = (
         queue="workers",
     ),
     CountPlan(
+        "group-corruptions",
+        (rule("corrupt", 60, 3),),
+        {"lost": 3, "corrupted": 3},
+        {"corrupt": 3},
+        queue="workers",
+        verdict="fail",
+    ),
+    CountPlan(
         "group-duplicates-to-two-members",
         (rule("spread", 60, 5),),
         {"duplicates": 5},
         {"spread": 5},
         queue="workers",
     ),
+    CountPlan(
+        "accepts-and-never-delivers", acts=(Act("blackhole", on=(0, 80)),), verdict="inconclusive"
+    ),
     CountPlan("requests", kind="request"),
+    CountPlan(
+        "requests-delivered-twice",
+        (rule("duplicate", 60, 3), rule("spread", 90, 2)),
+        {"duplicates": 5},
+        {"duplicate": 3, "spread": 2},
+        kind="request",
+    ),
+    CountPlan(
+        "replies-delivered-twice",
+        (rule("duplicate", 60, 3, replies=True),),
+        verbs={"duplicate": 3},
+        kind="request",
+    ),
     CountPlan(
         "requests-without-reply",
         (rule("drop", 60, 5, replies=True),),
@@ -255,5 +287,8 @@ def compare(plan: CountPlan, measured: Measured) -> list[str]:
     for verb, times in plan.verbs.items():
         problems += difference(f"server's {verb}", times, measured.truth.count(verb))
     messages = measured.iteration["messages"]
+    if plan.acts:
+        lost = SUBSCRIBERS * len(measured.truth.arrivals) - len(measured.truth.deliveries)
+        problems += difference("lost", lost, messages["lost"])
     problems += difference("attempted", len(measured.truth.arrivals), messages["attempted"])
     return problems + difference("verdict", plan.verdict, measured.report["verdict"])

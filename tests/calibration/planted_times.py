@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from measured import Measured, run_scripted
+from measured import Measured, difference, run_scripted
 from scripted_backend import Planted
-from server_script import Deed, Script, Truth
+from server_script import Deed, Script
+from time_pairs import Timed, pair_times
 
-from harness.history.model import History
 from harness.scenario.model import ClientSpec, ClusterSpec, Phases, Scenario
 from harness.units import format_duration
 from harness.workloads.core import Core
 
 RATE = "500/s"
 QUIET_S = 0.25  # from one heal to the next hit
-CLIENTS = ("publisher-1", "publisher-2", "subscriber-1", "subscriber-2")
+PUBLISHERS = 2
+SUBSCRIBERS = 2
+CLIENTS = PUBLISHERS + SUBSCRIBERS
+PATHS = PUBLISHERS * SUBSCRIBERS
+# No clock error and no scheduler can make these negative: the harness sees an effect after
+# the server has caused it.
+NEVER_NEGATIVE = ("failover_time", "time_to_first_delivery", "e2e_latency")
 OPTIONS = {
     "reconnect_time_wait": "20ms",
     "max_reconnect_attempts": -1,
@@ -36,6 +38,7 @@ class TimePlan:
 
     With two servers the deed goes round: the clients are on the one that is struck next.
     `sees_leaving`: the server sees when clients that notice silence give it up.
+    `latency_s`: the server holds every message for so long.
     """
 
     name: str
@@ -45,6 +48,23 @@ class TimePlan:
     servers: int = 1
     listening: bool = False
     sees_leaving: bool = False
+    latency_s: float = 0.0
+
+    @property
+    def silent(self) -> bool:
+        """Tell whether the deed itself is no sign to a client."""
+        return self.deed in ("silent", "deaf")
+
+    def expected(self) -> dict[str, int]:
+        """Return how many values of each metric there must be."""
+        dated = 0 if self.silent and not self.sees_leaving else self.cycles * CLIENTS
+        return {
+            "detection_time": dated,
+            "reconnect_latency": dated,
+            "failover_time": self.cycles * CLIENTS,
+            "time_to_first_delivery": self.cycles * PATHS,
+            "outage_window": CLIENTS if self.cycles else 0,
+        }
 
     def scenario(self) -> Scenario:
         """Return the scenario."""
@@ -68,7 +88,12 @@ class TimePlan:
             client=ClientSpec(servers=cluster.nodes, options=OPTIONS),
             workloads=(
                 Core(
-                    name="hello", kind="core", publishers=2, subscribers=2, rate=RATE, payload="64B"
+                    name="hello",
+                    kind="core",
+                    publishers=PUBLISHERS,
+                    subscribers=SUBSCRIBERS,
+                    rate=RATE,
+                    payload="64B",
                 ),
             ),
             phases=Phases(
@@ -83,7 +108,8 @@ class TimePlan:
 
     def run(self, reports: Path) -> Measured:
         """Run the plan."""
-        scripts = {name: Script() for name in ClusterSpec(servers=self.servers).nodes}
+        script = Script(latency_s=self.latency_s)
+        scripts = dict.fromkeys(ClusterSpec(servers=self.servers).nodes, script)
         return run_scripted(self.scenario(), scripts, reports)
 
 
@@ -95,4 +121,21 @@ PLANS = (
     TimePlan("stops-reading", "deaf", 0.35),
     TimePlan("another-server-takes-over", "close", 0.15, servers=2),
     TimePlan("another-takes-over-after-reset", "reset", 0.15, servers=2),
+    TimePlan("holds-every-message-20-ms", "close", 0.15, cycles=0, latency_s=0.02),
 )
+
+
+def compare(plan: TimePlan, measured: Measured) -> Timed:
+    """Return every time as judged beside the truth, and what cannot be."""
+    timed = pair_times(measured, sees_leaving=plan.sees_leaving, silent=plan.silent)
+    problems = list(timed.problems)
+    for metric, count in plan.expected().items():
+        found = len(timed.differences_s(metric))
+        problems += difference(f"{metric}: number of values", count, found)
+    for metric in NEVER_NEGATIVE:
+        for pair in timed.pairs:
+            if pair.metric == metric and pair.difference_s < 0:
+                problems.append(
+                    f"{metric} of {pair.whose} is {-pair.difference_s * 1e3:.3f} ms too early"
+                )
+    return replace(timed, problems=tuple(problems))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import select
 import socket
 import struct
 import time
@@ -197,10 +198,18 @@ class Connection:
         self._loop.remove_reader(self._peer)
 
     def resume(self) -> None:
-        """Read again."""
+        """Read again; deliver nothing to a client that has closed meanwhile."""
         if self._paused:
             self._paused = False
+            if self._peer_has_closed():
+                self.subscriptions.clear()
             self._loop.add_reader(self._peer, self._readable)
+
+    def _peer_has_closed(self) -> bool:
+        # FIN shows here at once; to recv it hides behind whatever was sent before it.
+        poll = select.poll()
+        poll.register(self._peer, select.POLLRDHUP)
+        return bool(poll.poll(0))
 
     def _end(self) -> None:
         self._finished = True

@@ -1,0 +1,107 @@
+"""What every check is: a pure function of one iteration, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+from harness.history.facts import Iteration
+from harness.history.ledger import Ledger, open_ledger
+from harness.stats.labelled import Samples, Tally
+
+NS_PER_S = 1e9
+
+
+class Verdict(StrEnum):
+    """What a judge says; the later, the worse."""
+
+    PASS = "pass"  # noqa: S105 - a verdict, not a password
+    INCONCLUSIVE = "inconclusive"
+    FAIL = "fail"
+
+    @property
+    def severity(self) -> int:
+        """Return 0 for pass, 1 for inconclusive, 2 for fail."""
+        return list(Verdict).index(self)
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return the worst verdict; pass when there is none."""
+    return max(verdicts, key=lambda one: one.severity, default=Verdict.PASS)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a check found.
+
+    Attributes:
+        check: the check's name.
+        verdict: what it means for the run.
+        detail: one sentence with the numbers.
+        advice: what a person can do about it; None when there is nothing to do.
+        iteration: where it was found; None when it concerns the run as a whole.
+        metric, statistic, condition: of a threshold; the metric with its labels.
+        value, limit, margin: in the metric's unit; a margin below zero is broken.
+        n, censored: how many values stand behind it, and how many are lower bounds.
+        at_least: `value` is a lower bound.
+    """
+
+    check: str
+    verdict: Verdict
+    detail: str
+    advice: str | None = None
+    iteration: int | None = None
+    metric: str | None = None
+    statistic: str | None = None
+    condition: str | None = None
+    value: float | None = None
+    limit: float | None = None
+    margin: float | None = None
+    n: int | None = None
+    censored: int | None = None
+    at_least: bool = False
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a check gives back for one iteration.
+
+    Attributes:
+        tallies: its counters by metric name.
+        samples: its distributions by metric name.
+        findings: what it judges by itself.
+        notes: what a reader should know, without weight in the verdict.
+        facts: what the report shows, by name; see the check's docstring.
+    """
+
+    tallies: Mapping[str, Tally] = field(default_factory=lambda: MappingProxyType({}))
+    samples: Mapping[str, Samples] = field(default_factory=lambda: MappingProxyType({}))
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class Case:
+    """One iteration before the judges, with its ledger opened when first wanted."""
+
+    def __init__(self, iteration: Iteration, scenario: Mapping[str, Any]) -> None:
+        self.iteration = iteration
+        self.scenario = scenario
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Return the ledger; ValueError when the columns make no sense."""
+        return open_ledger(self.iteration)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A judge: its name, the metrics that it alone computes, and its function."""
+
+    name: str
+    run: Callable[[Case], Result]
+    metrics: tuple[str, ...] = ()

@@ -1,0 +1,83 @@
+"""Latency: how long messages took, counted from when they were due."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from harness.checks.base import NS_PER_S, Case, Check, Result
+from harness.history.ledger import Array, Ledger
+from harness.history.tables import Outcome
+from harness.scenario.metrics import PHASES
+from harness.stats.labelled import Labels, Samples
+
+NAME = "latency"
+
+
+def judge_latency(case: Case) -> Result:
+    """Measure latencies, by the phase in which a message was due and by workload.
+
+    - `e2e_latency`: from when a message was due to its first delivery at a destination;
+      one value for each destination that it came to. Of a request, to its reply.
+    - `service_latency`: the same from the attempt.
+    - `send_lateness`: from when a message was due to its attempt. A message that was due
+      more than 100 ms before the load stopped and was never attempted has a lower bound,
+      up to the stop.
+
+    Messages that never arrived have no latency; `lost` and `unknown` count them.
+    """
+    ledger = case.ledger
+    names = tuple(dict.fromkeys(sender.workload for sender in ledger.senders))
+    of_rank = np.array([names.index(one.workload) for one in ledger.senders], dtype=np.uint16)
+    parts = list(_successes(ledger))
+    rows = np.concatenate([np.empty(0, np.int32), *(rows for rows, _ in parts)])
+    ended_ns = np.concatenate([np.empty(0, np.int64), *(ended for _, ended in parts)])
+    del parts
+    labels = {
+        "phase": Labels(PHASES, ledger.phase[rows]),
+        "workload": Labels(names, of_rank[ledger.rank[rows]]),
+    }
+    sent = ledger.sent
+    e2e = (ended_ns - sent["intended_ns"][rows]) / NS_PER_S
+    service = (ended_ns - sent["attempted_ns"][rows]) / NS_PER_S
+    return Result(
+        samples={
+            "e2e_latency": Samples(e2e, None, labels),
+            "service_latency": Samples(service, None, labels),
+            "send_lateness": _lateness(ledger, names, of_rank),
+        }
+    )
+
+
+def _successes(ledger: Ledger) -> Iterator[tuple[Array, Array]]:
+    """Yield the rows of messages that came to an end, and when: by destination, by requester."""
+    asks = np.array([sender.role == "requester" for sender in ledger.senders], dtype=np.bool_)
+    for place, where in ledger.places():
+        if where.receives:
+            deliveries, rows = ledger.arrivals(place)
+            kept = ~asks[ledger.rank[rows]]
+            yield rows[kept], ledger.delivered["received_ns"][deliveries[kept]]
+    acked = ledger.sent["outcome"] == Outcome.ACKED
+    answered = np.flatnonzero(acked & asks[ledger.rank]).astype(np.int32)
+    yield answered, ledger.sent["finished_ns"][answered]
+
+
+def _lateness(ledger: Ledger, names: tuple[str, ...], of_rank: Array) -> Samples:
+    sent, iteration = ledger.sent, ledger.iteration
+    late = (sent["attempted_ns"] - sent["intended_ns"]) / NS_PER_S
+    phase, workload = ledger.phase, of_rank[ledger.rank]
+    missing = [ledger.unattempted_ns(rank) for rank in range(len(ledger.senders))]
+    due = np.concatenate([np.empty(0, np.int64), *missing])
+    censored = None
+    if len(due) and iteration.load_stop_ns is not None:
+        ranks = np.repeat(np.arange(len(missing)), [len(one) for one in missing])
+        late = np.concatenate([late, (iteration.load_stop_ns - due) / NS_PER_S])
+        censored = np.arange(len(late)) >= ledger.attempts
+        phase = np.concatenate([phase, ledger.phases_at(due)])
+        workload = np.concatenate([workload, of_rank[ranks]])
+    labels = {"phase": Labels(PHASES, phase), "workload": Labels(names, workload)}
+    return Samples(late, censored, labels)
+
+
+CHECK = Check(NAME, judge_latency, ("e2e_latency", "service_latency", "send_lateness"))

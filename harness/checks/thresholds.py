@@ -1,0 +1,223 @@
+"""Thresholds: each condition of the scenario against what was measured.
+
+A statistic is an interval: what was measured, widened by what was not seen (censored
+values, messages that may be late, missing rows) and by the lag of the harness itself. A
+condition that holds for every value in the interval passes, one that holds for none
+fails, and anything between is inconclusive.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.checks.base import Finding, Verdict
+from harness.scenario.metrics import METRICS, Metric
+from harness.scenario.thresholds import (
+    Threshold,
+    format_value,
+    parse_selector,
+    parse_threshold,
+)
+from harness.stats.distribution import Distribution
+from harness.stats.interval import Interval
+from harness.stats.labelled import Count, PooledSamples, PooledTally
+
+NAME = "thresholds"
+FROM_EVENTS = frozenset(
+    {"detection_time", "reconnect_latency", "failover_time", "reconnect_attempts"}
+)
+ANYTHING = Interval(-math.inf, math.inf)
+# A late loop can make these shorter as well as longer: their beginning is stamped by it.
+LAG_SHORTENS = frozenset({"reconnect_latency", "outage_window"})
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the checks measured, and how far it can be relied on.
+
+    Attributes:
+        metrics: by metric name, pooled over the iterations that are judged.
+        whole: no message column has rows missing.
+        ended: no iteration was cut short, so nothing more could have been counted.
+        lags: the greatest lag of a worker in seconds, by phase, and under fault.
+    """
+
+    metrics: Mapping[str, PooledSamples | PooledTally]
+    whole: bool
+    ended: bool
+    lags: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A statistic: its value as measured, where the true one lies, what they rest on."""
+
+    value: float
+    interval: Interval
+    n: int
+    censored: int | None = None
+    at_least: bool = False
+    remarks: tuple[str, ...] = ()
+
+
+def parse_thresholds(
+    scenario: Mapping[str, Any],
+) -> Iterator[tuple[str, str, Metric, Threshold] | Finding]:
+    """Yield (metric with labels, condition, metric, threshold), or why one cannot be judged."""
+    for selector_text, conditions in (scenario.get("thresholds") or {}).items():
+        for condition in [conditions] if isinstance(conditions, str) else conditions:
+            try:
+                selector = parse_selector(selector_text)
+                metric = METRICS[selector.metric]
+                threshold = parse_threshold(selector, condition, metric)
+            except (KeyError, ValueError) as error:
+                yield Finding(
+                    NAME,
+                    Verdict.INCONCLUSIVE,
+                    f"{selector_text}: {condition}: this version cannot judge it: {error}",
+                    metric=str(selector_text),
+                    condition=str(condition),
+                )
+            else:
+                yield str(selector_text), condition, metric, threshold
+
+
+def judge_thresholds(scenario: Mapping[str, Any], evidence: Evidence) -> tuple[Finding, ...]:
+    """Judge every condition; one finding each, in the scenario's order."""
+    findings = []
+    for parsed in parse_thresholds(scenario):
+        if isinstance(parsed, Finding):
+            findings.append(parsed)
+        else:
+            findings.append(_judge(*parsed, evidence))
+    return tuple(findings)
+
+
+def _judge(
+    text: str, condition: str, metric: Metric, threshold: Threshold, evidence: Evidence
+) -> Finding:
+    measured = _measure(metric, threshold, evidence)
+    if measured is None:
+        return Finding(
+            NAME,
+            Verdict.INCONCLUSIVE,
+            f"{text}: {condition}: there is no value to judge",
+            "nothing of this kind happened; see whether the scenario can produce it",
+            metric=text,
+            statistic=threshold.statistic,
+            condition=condition,
+            limit=threshold.limit,
+            n=0,
+        )
+    verdict = decide(threshold, measured.interval)
+    shown = format_value(measured.value, threshold.statistic, metric)
+    bound = "at least " if measured.at_least else ""
+    remarks = "".join(f"; {remark}" for remark in measured.remarks)
+    return Finding(
+        NAME,
+        verdict,
+        f"{text}: {condition}: {bound}{shown} (n={measured.n}){remarks}",
+        _advise(verdict, measured),
+        metric=text,
+        statistic=threshold.statistic,
+        condition=condition,
+        value=measured.value,
+        limit=threshold.limit,
+        margin=threshold.margin(measured.value),
+        n=measured.n,
+        censored=measured.censored,
+        at_least=measured.at_least,
+    )
+
+
+def decide(threshold: Threshold, interval: Interval) -> Verdict:
+    """Return pass when the condition holds everywhere in the interval, fail when nowhere.
+
+    Every operator is monotone or an equality, so looking at the ends is enough: an
+    equality holds everywhere only in an interval that is its limit and nothing else, and
+    somewhere when the limit lies within.
+    """
+    if threshold.operator == "==":
+        if interval.exact:
+            return Verdict.PASS if threshold.holds(interval.lower) else Verdict.FAIL
+        inside = interval.lower <= threshold.limit <= interval.upper
+        return Verdict.INCONCLUSIVE if inside else Verdict.FAIL
+    ends = [threshold.holds(interval.lower), threshold.holds(interval.upper)]
+    if all(ends):
+        return Verdict.PASS
+    return Verdict.INCONCLUSIVE if any(ends) else Verdict.FAIL
+
+
+def _measure(metric: Metric, threshold: Threshold, evidence: Evidence) -> _Measured | None:
+    values = evidence.metrics.get(metric.name)
+    if values is None:
+        return None
+    found = values.select(threshold.selector.labels)
+    if isinstance(found, Count):
+        return _measure_count(threshold, found, ended=evidence.ended)
+    return _measure_distribution(metric, threshold, found, evidence)
+
+
+def _measure_count(threshold: Threshold, found: Count, *, ended: bool) -> _Measured | None:
+    if found.seen == 0:
+        return None
+    remarks = []
+    open_ended = found.at_least or not ended
+    if found.at_least:
+        remarks.append("rows are missing, so this is a lower bound")
+    if found.uncertain:
+        remarks.append(f"{found.uncertain} of them may only have been late")
+    interval = Interval(found.count - found.uncertain, math.inf if open_ended else found.count)
+    value: float = found.count
+    if threshold.statistic == "ratio":
+        if found.of == 0:
+            # Nothing was at risk: no share of it can be too great, and none is great enough.
+            if threshold.operator not in ("<", "<=") or open_ended:
+                return None
+            return _Measured(0.0, Interval.exactly(0.0), 0, remarks=("none was at risk",))
+        interval, value = interval.scaled(found.of), value / found.of
+    return _Measured(value, interval, found.of, None, open_ended, tuple(remarks))
+
+
+def _measure_distribution(
+    metric: Metric, threshold: Threshold, found: Distribution, evidence: Evidence
+) -> _Measured | None:
+    measured = found.statistic(threshold.statistic)
+    if measured is None:
+        return None
+    interval, remarks = measured, []
+    if found.censored:
+        remarks.append(f"{found.censored} value(s) are lower bounds")
+    if metric.unit == "s" and threshold.statistic not in ("n", "censored"):
+        lag_s = _lag(metric, threshold.selector.labels, evidence.lags)
+        interval = measured.widened(lag_s, lag_s if metric.name in LAG_SHORTENS else 0.0)
+        if decide(threshold, interval) is not decide(threshold, measured):
+            remarks.append(f"the harness itself was up to {lag_s:.3f} s late")
+    if not evidence.whole and metric.name not in FROM_EVENTS:
+        remarks.append("message columns have rows missing")
+        interval = ANYTHING
+    if not evidence.ended:
+        remarks.append("the run was cut short")
+        interval = ANYTHING
+    at_least = math.isinf(measured.upper)
+    return _Measured(measured.lower, interval, found.n, found.censored, at_least, tuple(remarks))
+
+
+def _lag(metric: Metric, labels: Mapping[str, str], lags: Mapping[str, float]) -> float:
+    """Return the greatest lag in the time that a metric looks at."""
+    if "phase" in labels:
+        return lags.get(labels["phase"], 0.0)
+    if "phase" in metric.labels:
+        return max(lags.values(), default=0.0)
+    return lags.get("under fault", 0.0)
+
+
+def _advise(verdict: Verdict, measured: _Measured) -> str | None:
+    if verdict is not Verdict.INCONCLUSIVE:
+        return None
+    if measured.censored:
+        return "give recovery and drain more time, so that every value is seen to its end"
+    return "run it again on a quieter machine, or with more messages"

@@ -1,0 +1,114 @@
+"""Traffic: was there enough of it for anything to be said?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from harness.checks.base import Case, Check, Finding, Result, Verdict
+from harness.history.ledger import Ledger
+from harness.history.tables import Outcome
+from harness.scenario.metrics import PHASES
+
+NAME = "traffic"
+ENOUGH = 0.9
+LATE_NS = 50_000_000
+LATE_SHARE = 0.01
+ADVICE = "lower the rate, use more publishers, or run on a machine with more to spare"
+
+
+def judge_traffic(case: Case) -> Result:
+    """Judge whether the load was what the scenario asked for.
+
+    In the steady phase, before anything is broken, each sender must have attempted at
+    least 90 % of the messages that were due, at least 90 % must have been accepted (or
+    acknowledged), and at least 90 % of what was accepted must have arrived. Without any
+    traffic, or with less, the run is inconclusive: what follows was not tested under
+    the load that was asked for. A sender that was more than 50 ms late with more than
+    1 % of its messages in steady is named in the notes.
+    """
+    ledger = case.ledger
+    delivered = sum(len(ledger.arrivals(place)[1]) for place, _ in ledger.places())
+    if ledger.attempts == 0 or delivered == 0:
+        finding = Finding(
+            NAME,
+            Verdict.INCONCLUSIVE,
+            f"no traffic: {ledger.attempts} message(s) attempted, {delivered} delivered",
+            "read the logs in workers/ and servers/",
+            n=ledger.attempts,
+        )
+        return Result(findings=(finding,))
+    findings = list(_judge_steady(ledger))
+    if not findings:
+        findings.append(
+            Finding(
+                NAME,
+                Verdict.PASS,
+                f"{ledger.attempts} messages attempted; steady kept the rate that was asked for",
+                n=ledger.attempts,
+            )
+        )
+    return Result(findings=tuple(findings), notes=tuple(_late_senders(ledger)))
+
+
+def _judge_steady(ledger: Ledger) -> Iterator[Finding]:
+    steady = ledger.phase == PHASES.index("steady")
+    outcome = ledger.sent["outcome"]
+    accepted = (outcome == Outcome.ACCEPTED) | (outcome == Outcome.ACKED)
+    asked_of_all = 0
+    for rank, sender in enumerate(ledger.senders):
+        asked = ledger.due_by_phase(sender)["steady"]
+        asked_of_all += asked
+        mine = steady & (ledger.rank == rank)
+        for what, flags in (("attempted", mine), ("accepted", mine & accepted)):
+            count = int(np.count_nonzero(flags))
+            if count < ENOUGH * asked:
+                yield _too_little(f"{sender.name} {what}", count, asked, "messages asked for")
+                break
+    if asked_of_all == 0:
+        yield Finding(
+            NAME,
+            Verdict.INCONCLUSIVE,
+            "no message was due in steady, so nothing is known of the load before the faults",
+            "make phases.steady longer",
+            n=0,
+        )
+    for place, where in ledger.places():
+        due = steady & (outcome == Outcome.ACCEPTED) & ledger.awaited(where)
+        arrived = np.zeros(ledger.attempts, dtype=np.bool_)
+        arrived[ledger.arrivals(place)[1]] = True
+        count, of = int(np.count_nonzero(due & arrived)), int(np.count_nonzero(due))
+        if where.trusted and count < ENOUGH * of:
+            yield _too_little(f"{where.name} received", count, of, "messages accepted for it")
+
+
+def _too_little(who: str, count: int, of: int, what: str) -> Finding:
+    share = count / of
+    return Finding(
+        NAME,
+        Verdict.INCONCLUSIVE,
+        f"{who} {count} of {of} {what} in steady: {share:.1%}, less than {ENOUGH:.0%}",
+        ADVICE,
+        value=share,
+        limit=ENOUGH,
+        margin=share - ENOUGH,
+        n=of,
+    )
+
+
+def _late_senders(ledger: Ledger) -> Iterator[str]:
+    steady = PHASES.index("steady")
+    for sender, rows in zip(ledger.senders, ledger.by_sender, strict=True):
+        mine = rows[ledger.phase[rows] == steady]
+        late = ledger.sent["attempted_ns"][mine] - ledger.sent["intended_ns"][mine]
+        count = int(np.count_nonzero(late > LATE_NS))
+        if count > LATE_SHARE * len(mine):
+            yield (
+                f"{sender.name} was a late sender: {count} of {len(mine)} messages in steady "
+                f"left more than {LATE_NS / 1e6:g} ms after they were due, at worst "
+                f"{late.max() / 1e9:.3f} s"
+            )
+
+
+CHECK = Check(NAME, judge_traffic)

@@ -1,0 +1,196 @@
+"""Put an iteration together from its events and the columns of its workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.history.facts import (
+    Client,
+    Columns,
+    Event,
+    Failure,
+    FaultWindow,
+    Hit,
+    Iteration,
+    Observation,
+    Phase,
+    WorkerLedger,
+)
+from harness.history.tables import DELIVERED, SENT, Table
+
+NEVER = "its columns file is missing"
+_TIMES = {
+    "fault.inject_started": "inject_started_ns",
+    "fault.injected": "injected_ns",
+    "fault.heal_started": "heal_started_ns",
+    "fault.healed": "healed_ns",
+}
+
+
+class WorkerColumns(Protocol):
+    """The columns that one worker left, as `harness.history.columns` reads them."""
+
+    @property
+    def sent(self) -> Columns:
+        """Return the columns of the table `SENT`."""
+
+    @property
+    def delivered(self) -> Columns:
+        """Return the columns of the table `DELIVERED`."""
+
+    @property
+    def complete(self) -> bool:
+        """Tell whether the file was whole."""
+
+    @property
+    def problem(self) -> str | None:
+        """Say why it was not."""
+
+
+def assemble(
+    index: int,
+    events: Sequence[Event],
+    columns: Mapping[str, WorkerColumns],
+    subjects: Mapping[str, str] | None = None,
+) -> Iteration:
+    """Return iteration `index` of a run.
+
+    Args:
+        index: the iteration's number.
+        events: all its events, in the order they were recorded.
+        columns: what each worker left, by worker name; one that left nothing is absent.
+        subjects: the subject of each workload, where the scenario tells.
+    """
+    clients = read_clients(events)
+    started = next((event["start_ns"] for event in _of(events, "load.started")), None)
+    stopped = next((event["stop_ns"] for event in _of(events, "load.stopped")), None)
+    ended = {event["phase"]: event["at_ns"] for event in _of(events, "phase.ended")}
+    sent = _join(SENT, [one.sent for one in columns.values()])
+    if stopped is None and started is not None:
+        stopped = int(sent["attempted_ns"].max(initial=started - 1)) + 1
+    cut_ns = max((event["at_ns"] for event in events), default=0) if stopped is None else stopped
+    return Iteration(
+        index=index,
+        events=tuple(events),
+        phases=_read_phases(events),
+        clients=clients,
+        faults=_read_faults(events),
+        workers=_read_workers(events, clients, columns),
+        sent=sent,
+        delivered=_join(DELIVERED, [one.delivered for one in columns.values()]),
+        start_ns=min((event["at_ns"] for event in events), default=0),
+        load_start_ns=started,
+        load_stop_ns=stopped,
+        drained=any(event.get("complete") is True for event in _of(events, "load.drained")),
+        end_ns=ended.get("drain", cut_ns),
+        collected="collect" in ended,
+        subjects=dict(subjects or {}),
+    )
+
+
+def read_clients(events: Iterable[Event]) -> tuple[Client, ...]:
+    """Return the clients that were planned."""
+    planned = [facts for event in _of(events, "load.planned") for facts in event["clients"]]
+    ids = {facts["name"]: facts["id"] for facts in planned}
+    return tuple(
+        Client(
+            id=facts["id"],
+            name=facts["name"],
+            role=facts["role"],
+            workload=facts["workload"],
+            worker=facts["worker"],
+            queue=facts.get("queue"),
+            senders=tuple(ids.get(one, one) for one in facts.get("senders") or ()),
+            rate=float(facts.get("rate") or 0.0),
+            offset_s=float(facts.get("offset_s") or 0.0),
+        )
+        for facts in planned
+    )
+
+
+def _of(events: Iterable[Event], kind: str) -> list[Event]:
+    return [event for event in events if event["kind"] == kind]
+
+
+def _read_phases(events: Sequence[Event]) -> tuple[Phase, ...]:
+    ended = {event["phase"]: event["at_ns"] for event in _of(events, "phase.ended")}
+    started = _of(events, "phase.started")
+    phases = [Phase(one["phase"], one["at_ns"], ended.get(one["phase"])) for one in started]
+    return tuple(sorted(phases, key=lambda phase: phase.start_ns))
+
+
+def _read_faults(events: Sequence[Event]) -> tuple[FaultWindow, ...]:
+    found: dict[str, FaultWindow] = {}
+    for event in events:
+        kind, name = event["kind"], event.get("fault")
+        if not kind.startswith("fault.") or name is None:
+            continue
+        window = found.get(name, FaultWindow(name, event.get("action", "")))
+        found[name] = _extend(window, kind, event)
+    return tuple(found.values())
+
+
+def _extend(window: FaultWindow, kind: str, event: Event) -> FaultWindow:
+    at_ns = event["at_ns"]
+    window = replace(
+        window,
+        action=event.get("action", window.action),
+        targets=tuple(event.get("targets", window.targets)),
+    )
+    if kind in _TIMES:
+        return replace(window, **{_TIMES[kind]: at_ns})
+    if kind == "fault.hit":
+        hit = Hit(at_ns, event["node"], event.get("how", ""))
+        return replace(window, hits=(*window.hits, hit))
+    if kind == "fault.observed":
+        seen = Observation(at_ns, event["node"], event["what"], event["edge"])
+        return replace(window, observations=(*window.observations, seen))
+    if kind == "fault.failed":
+        failure = Failure(at_ns, event["message"], event.get("edge", "effect"))
+        return replace(window, failures=(*window.failures, failure))
+    return window
+
+
+def _read_workers(
+    events: Sequence[Event], clients: Sequence[Client], columns: Mapping[str, WorkerColumns]
+) -> dict[str, WorkerLedger]:
+    said = {event["worker"]: event["rows"] for event in _of(events, "worker.done")}
+    lost = {event["worker"]: event["at_ns"] for event in _of(events, "worker.lost")}
+    names = dict.fromkeys(client.worker for client in clients)
+    names.update(dict.fromkeys([*columns, *said, *lost]))
+    workers = {}
+    for name in names:
+        rows, left = said.get(name), columns.get(name)
+        workers[name] = WorkerLedger(
+            said=None if rows is None else (rows["sent"], rows["delivered"]),
+            read=(0, 0) if left is None else (_rows(left.sent), _rows(left.delivered)),
+            problem=_problem(left),
+            lost_ns=lost.get(name),
+        )
+    return workers
+
+
+def _problem(left: WorkerColumns | None) -> str | None:
+    if left is None:
+        return NEVER
+    return None if left.complete else left.problem or "its columns file is not complete"
+
+
+def _rows(columns: Columns) -> int:
+    return len(next(iter(columns.values()), ()))
+
+
+def _join(table: Table, parts: Sequence[Columns]) -> dict[str, npt.NDArray[Any]]:
+    """Put the columns of several workers behind one another; one part is not copied."""
+    filled = [part for part in parts if _rows(part)]
+    if len(filled) == 1:
+        return {name: filled[0][name] for name, _ in table.columns}
+    return {
+        name: np.concatenate([np.empty(0, kind), *(part[name] for part in filled)])
+        for name, kind in table.columns
+    }

@@ -1,0 +1,196 @@
+"""What the events of one iteration say, as frozen data. All times are monotonic ns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Event = Mapping[str, Any]
+Columns = Mapping[str, npt.NDArray[Any]]
+
+SENDERS = ("publisher", "requester")
+RECEIVERS = ("subscriber", "responder")
+
+
+@dataclass(frozen=True)
+class Client:
+    """A planned client; `senders` are the ids a receiver hears, `rate` is per second."""
+
+    id: int
+    name: str
+    role: str
+    workload: str
+    worker: str
+    queue: str | None = None
+    senders: tuple[int, ...] = ()
+    rate: float = 0.0
+    offset_s: float = 0.0
+
+    @property
+    def sends(self) -> bool:
+        """Tell whether it publishes or requests."""
+        return self.role in SENDERS
+
+    @property
+    def receives(self) -> bool:
+        """Tell whether it subscribes or responds."""
+        return self.role in RECEIVERS
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A phase as it was recorded; `end_ns` is None when it was broken off."""
+
+    name: str
+    start_ns: int
+    end_ns: int | None
+
+
+@dataclass(frozen=True)
+class Hit:
+    """The instant a fault struck a node."""
+
+    at_ns: int
+    node: str
+    how: str
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One piece of proof; `edge` is ``effect`` or ``undo``."""
+
+    at_ns: int
+    node: str
+    what: str
+    edge: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What went wrong at an edge of a fault."""
+
+    at_ns: int
+    message: str
+    edge: str
+
+
+@dataclass(frozen=True)
+class FaultWindow:
+    """A fault from the start of its injection to the end of its healing, as far as it came."""
+
+    name: str
+    action: str
+    targets: tuple[str, ...] = ()
+    inject_started_ns: int | None = None
+    injected_ns: int | None = None
+    heal_started_ns: int | None = None
+    healed_ns: int | None = None
+    hits: tuple[Hit, ...] = ()
+    observations: tuple[Observation, ...] = ()
+    failures: tuple[Failure, ...] = ()
+
+    def effect_ns(self, hit: Hit) -> int:
+        """Return when the effect of a hit was seen: a message attempted later was under it."""
+        seen = [
+            one.at_ns
+            for one in self.observations
+            if one.edge == "effect" and one.node == hit.node and one.at_ns >= hit.at_ns
+        ]
+        return min(seen, default=max(hit.at_ns, self.injected_ns or hit.at_ns))
+
+    def undo_ns(self, hit: Hit) -> int | None:
+        """Return when the undo was seen at the node of a hit; None when it never was."""
+        seen = [
+            one.at_ns
+            for one in self.observations
+            if one.edge == "undo" and one.node == hit.node and one.at_ns >= hit.at_ns
+        ]
+        return min(seen, default=self.healed_ns)
+
+
+@dataclass(frozen=True)
+class WorkerLedger:
+    """How far the columns of a worker can be trusted.
+
+    Attributes:
+        said: rows of (sent, delivered) by its own account; None when it never said.
+        read: rows of (sent, delivered) that were read.
+        problem: why the columns are not whole; None when they are.
+        lost_ns: when it ended before it was done; None when it did not.
+    """
+
+    said: tuple[int, int] | None
+    read: tuple[int, int]
+    problem: str | None = None
+    lost_ns: int | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Tell whether every row that the worker wrote was read."""
+        return self.problem is None and self.lost_ns is None and self.said == self.read
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """One pass through the phases: its events, and what they and the columns say.
+
+    Attributes:
+        phases: in the order of their starts.
+        sent: the columns of `harness.history.tables.SENT`, each of shape (messages,).
+        delivered: the columns of `DELIVERED`, each of shape (deliveries,).
+        load_start_ns: when message 0 was due, before offsets; None without traffic.
+        load_stop_ns: nothing was due at this time or later; in an iteration that was cut
+            short, just after the last attempt, for what follows is clean-up.
+        drained: every fence arrived, so what is absent is lost and not late.
+        end_ns: the end of what was observed: of drain, or where the iteration was cut.
+        collected: the iteration went through all its phases.
+    """
+
+    index: int
+    events: tuple[Event, ...]
+    phases: tuple[Phase, ...]
+    clients: tuple[Client, ...]
+    faults: tuple[FaultWindow, ...]
+    workers: Mapping[str, WorkerLedger]
+    sent: Columns
+    delivered: Columns
+    start_ns: int
+    load_start_ns: int | None
+    load_stop_ns: int | None
+    drained: bool
+    end_ns: int
+    collected: bool
+    subjects: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def of_kind(self, *kinds: str) -> tuple[Event, ...]:
+        """Return the events of these kinds, in the order they were recorded."""
+        return tuple(event for event in self.events if event["kind"] in kinds)
+
+    @property
+    def whole(self) -> bool:
+        """Tell whether the columns of every worker are whole."""
+        return all(worker.whole for worker in self.workers.values())
+
+    def trusts(self, client: Client) -> bool:
+        """Tell whether the columns of the client's worker are whole."""
+        worker = self.workers.get(client.worker)
+        return worker is not None and worker.whole
+
+    def relative_s(self, at_ns: int) -> float:
+        """Return a time as seconds since the start of the iteration."""
+        return (at_ns - self.start_ns) / 1e9
+
+    def due(self, client: Client, from_ns: int, to_ns: int) -> int:
+        """Return how many messages of a sender were due from one time to before another."""
+        if self.load_start_ns is None or self.load_stop_ns is None or client.rate <= 0:
+            return 0
+        first_ns = self.load_start_ns + round(client.offset_s * 1e9)
+        ends = np.array([from_ns, min(to_ns, self.load_stop_ns)], dtype=np.int64)
+        places = np.round((ends - first_ns) * (client.rate / 1e9), 6)
+        before = np.maximum(0, np.ceil(places))
+        return max(0, int(before[1] - before[0]))

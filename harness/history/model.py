@@ -1,0 +1,137 @@
+"""The history of a run: everything that is judged, read from its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from harness.errors import ReportError, WorkerError
+from harness.history.assemble import WorkerColumns, assemble, read_clients
+from harness.history.columns import read_columns
+from harness.history.events import read_events
+from harness.history.facts import Event, Iteration
+
+EVENTS = "events.jsonl"
+SCENARIO = "scenario.yaml"
+
+
+@dataclass(frozen=True)
+class History:
+    """A run as it was recorded.
+
+    Attributes:
+        scenario: the resolved scenario, plain: durations and rates are text with units.
+        events: all events, in the order they were recorded.
+        iterations: one for each that was begun.
+        folder: the run folder; None for a history that was made in memory.
+        problems: what is wrong with the record of events itself.
+    """
+
+    scenario: Mapping[str, Any]
+    events: tuple[Event, ...]
+    iterations: tuple[Iteration, ...]
+    folder: Path | None = None
+    problems: tuple[str, ...] = field(default=())
+
+    @classmethod
+    def of(
+        cls,
+        scenario: Mapping[str, Any],
+        events: Sequence[Event],
+        columns: Mapping[int, Mapping[str, WorkerColumns]],
+    ) -> History:
+        """Build a history in memory; `columns` is by iteration, then by worker name."""
+        return cls(scenario, tuple(events), _iterations(scenario, events, columns))
+
+    @classmethod
+    def load(cls, run_folder: Path) -> History:
+        """Read the history of a run from its folder.
+
+        A record that was cut short is read as far as it goes, and the problem is kept.
+
+        Raises:
+            ReportError: the folder holds no run.
+        """
+        scenario = _read_scenario(run_folder / SCENARIO)
+        events, problem = read_events(run_folder / EVENTS)
+        try:
+            columns = {
+                index: _read_columns(run_folder / "messages" / str(index), _within(events, index))
+                for index in _indices(events)
+            }
+            iterations = _iterations(scenario, events, columns)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ReportError(
+                f"{run_folder / EVENTS}: an event is not as docs/history.md says: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        problems = () if problem is None else (problem,)
+        return cls(scenario, tuple(events), iterations, run_folder, problems)
+
+    def of_kind(self, *kinds: str) -> tuple[Event, ...]:
+        """Return the events of these kinds of the whole run."""
+        return tuple(event for event in self.events if event["kind"] in kinds)
+
+    @property
+    def repeat(self) -> int:
+        """Return how many iterations were asked for."""
+        return int(self.scenario.get("repeat", 1))
+
+    @property
+    def started(self) -> Event:
+        """Return the facts of ``run.started``; empty when it was not recorded."""
+        return next(iter(self.of_kind("run.started")), {})
+
+
+def _indices(events: Sequence[Event]) -> list[int]:
+    return sorted({event["iteration"] for event in events if event["iteration"] >= 0})
+
+
+def _within(events: Sequence[Event], index: int) -> list[Event]:
+    return [event for event in events if event["iteration"] == index]
+
+
+def _iterations(
+    scenario: Mapping[str, Any],
+    events: Sequence[Event],
+    columns: Mapping[int, Mapping[str, WorkerColumns]],
+) -> tuple[Iteration, ...]:
+    subjects = {
+        workload["name"]: str(workload.get("subject") or workload["name"])
+        for workload in scenario.get("workloads") or ()
+    }
+    return tuple(
+        assemble(index, _within(events, index), columns.get(index, {}), subjects)
+        for index in _indices(events)
+    )
+
+
+def _read_scenario(path: Path) -> Mapping[str, Any]:
+    try:
+        scenario = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ReportError(f"{path.parent} holds no run: {path.name}: {error.strerror}") from error
+    except (YAMLError, ValueError) as error:
+        raise ReportError(f"{path} cannot be read as YAML") from error
+    if not isinstance(scenario, dict):
+        raise ReportError(f"{path} holds no scenario")
+    return scenario
+
+
+def _read_columns(folder: Path, events: Sequence[Event]) -> dict[str, WorkerColumns]:
+    """Read the columns of every planned worker; one that left no file is left out."""
+    columns: dict[str, WorkerColumns] = {}
+    for worker in sorted({client.worker for client in read_clients(events)}):
+        path = folder / f"{worker}.columns"
+        if not path.exists():
+            continue
+        try:
+            columns[worker] = read_columns(path)
+        except (OSError, WorkerError) as error:
+            raise ReportError(f"cannot read {path}: {error}") from error
+    return columns

@@ -49,9 +49,7 @@ def choose(name: str = AUTO) -> Choice:
     if obstacle is None:
         return Choice(_PLACES["lab"], f"Backend: lab, {BACKENDS['lab'].partition(';')[0]}.")
     if name == AUTO:
-        return Choice(
-            BACKENDS["local"], f"Backend: local, since the lab does not work: {obstacle}."
-        )
+        return Choice(_PLACES["local"], f"Backend: local, since the lab does not work: {obstacle}.")
     raise CapabilityError(f"the lab does not work here: {obstacle}")
 
 

@@ -107,7 +107,7 @@ class ProcessCluster:
         with anyio.move_on_after(limit_s):
             seed, *others = self._nodes.values()
             await seed.start()
-            while not seed.listening_for_routes():
+            while others and not seed.listening_for_routes():
                 seed.require_alive()
                 await anyio.sleep(POLL_S / 5)
             for node in others:

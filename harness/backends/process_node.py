@@ -169,12 +169,13 @@ class ProcessNode:
         Raises:
             ServerError: it has not come to that within `limit_s` seconds, or it ended.
         """
-        missing: str = "nothing was heard of it"
+        missing = "nothing was heard of it"
         with anyio.move_on_after(limit_s):
             while True:
                 self.require_alive()
                 try:
-                    absent = self._peers(self.name) - await self._monitor.peers(READ_LIMIT_S)
+                    peers = self._peers(self.name)
+                    absent = await self._monitor.lacks_routes_to(peers, READ_LIMIT_S)
                     if not absent and await self._monitor.healthy(READ_LIMIT_S):
                         return
                     missing = f"no route to {', '.join(sorted(absent))}" if absent else "/healthz"

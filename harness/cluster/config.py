@@ -64,6 +64,12 @@ _SIZE = re.compile(r"\d+(?:[KMGTkg]|[kKmMgGtT][iI]?[bB])")
 _BARE_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
+class _Text(str):
+    """Text that is neither a size nor a reference, whatever it looks like."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class NodeConfig:
     """A configuration file, and what a person may see of it.
@@ -89,7 +95,7 @@ def render(
     Args:
         spec: what the scenario says; its `config` is merged in, deeply, and wins.
         node: the name; the first of `spec.nodes` is the seed and has no routes, the
-            others know only the seed's.
+            others know only the seed's, unless JetStream is on: see `_known_nodes`.
         endpoints: where every node listens.
         store: the folder for the node's JetStream data, should it have any.
 
@@ -98,8 +104,12 @@ def render(
     """
     free = _normalise(spec.config)
     _refuse(spec, free)
-    settings = _merge(_own_settings(spec, node, endpoints), free)
-    _place_store(spec, settings, store)
+    streams = spec.jetstream is not False or _switched_on(free.get("jetstream", False))
+    settings = _merge(_own_settings(spec, node, endpoints, streams=streams), free)
+    if streams:  # the default folder is shared by all servers of a machine
+        wanted = settings["jetstream"]
+        own = wanted if isinstance(wanted, Mapping) else {}
+        settings["jetstream"] = {"store_dir": str(store), **own}
     secrets: dict[str, str] = {}
     lines = list(_lines(settings, (), 0, secrets))
     return NodeConfig(
@@ -111,23 +121,24 @@ def render(
 
 
 def _own_settings(
-    spec: ClusterSpec, node: str, endpoints: Mapping[str, Endpoints]
+    spec: ClusterSpec, node: str, endpoints: Mapping[str, Endpoints], *, streams: bool
 ) -> dict[str, Any]:
     here = endpoints[node]
-    cluster: dict[str, Any] = {"name": CLUSTER_NAME, "listen": str(here.route)}
-    if spec.route_authorization is not None:
-        cluster["authorization"] = _login(spec.route_authorization)
-    seed = spec.nodes[0]
-    if node != seed:
-        cluster["routes"] = [_route(endpoints[seed], spec.route_authorization)]
     settings: dict[str, Any] = {
         "server_name": node,
         "listen": str(here.client),
         "http": str(here.monitor),
         "lame_duck_duration": LAME_DUCK_DURATION,
         "lame_duck_grace_period": LAME_DUCK_GRACE_PERIOD,
-        "cluster": cluster,
     }
+    cluster: dict[str, Any] = {"name": CLUSTER_NAME, "listen": str(here.route)}
+    if spec.route_authorization is not None:
+        cluster["authorization"] = _login(spec.route_authorization)
+    known = _known_nodes(spec, node, streams=streams)
+    if known:
+        cluster["routes"] = [_route(endpoints[name], spec.route_authorization) for name in known]
+    if not (streams and len(spec.nodes) == 1):  # a cluster of one never elects a meta leader
+        settings["cluster"] = cluster
     if spec.authorization is not None:
         settings["authorization"] = _login(spec.authorization)
     if isinstance(spec.jetstream, JetStream):
@@ -139,10 +150,24 @@ def _own_settings(
     return settings
 
 
+def _known_nodes(spec: ClusterSpec, node: str, *, streams: bool) -> tuple[str, ...]:
+    """Return the nodes whose routes `node` is given.
+
+    JetStream counts its own configured routes to learn how many servers must agree on
+    the first meta leader (setupMetaGroup, bootstrapRaftNode in the server's source), and
+    refuses to start without any; with JetStream gossip alone will not do, so every node
+    is given all, itself included.
+    """
+    seed = spec.nodes[0]
+    if streams:
+        return spec.nodes
+    return () if node == seed else (seed,)
+
+
 def _login(authorization: Authorization) -> dict[str, Any]:
     return {
-        "user": authorization.user,
-        "password": authorization.password.get_secret_value(),
+        "user": _Text(authorization.user),
+        "password": _Text(authorization.password.get_secret_value()),
     }
 
 
@@ -199,19 +224,18 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _place_store(spec: ClusterSpec, settings: dict[str, Any], store: Path) -> None:
-    """Give JetStream a folder of its own: its default is shared by all servers of a machine."""
-    wanted = settings.get("jetstream", False)
-    if spec.jetstream is not False or _switched_on(wanted):
-        own = dict(wanted) if isinstance(wanted, Mapping) else {}
-        settings["jetstream"] = {"store_dir": str(store), **own}
+def _bare(value: object) -> bool:
+    """Tell whether it is text that means something else than itself, and so is not quoted."""
+    if not isinstance(value, str) or isinstance(value, _Text):
+        return False
+    return (_REFERENCE.fullmatch(value) or _SIZE.fullmatch(value)) is not None
 
 
 def _secret(path: tuple[str, ...], value: object) -> bool:
     if isinstance(value, bool | None) or not isinstance(value, str | int | float):
         return False
     text = str(value)
-    if _REFERENCE.fullmatch(text):
+    if _bare(value) and _REFERENCE.fullmatch(text):
         return False
     key = path[-1].lower() if path else ""
     encryption = path[:1] == ("jetstream",) and key.endswith("key")
@@ -255,9 +279,7 @@ def _scalar(path: tuple[str, ...], value: object, secrets: dict[str, str]) -> st
         secrets[name] = _quoted(str(value))
         return f"${name}"
     if isinstance(value, str):
-        if _REFERENCE.fullmatch(value) or _SIZE.fullmatch(value):
-            return value
-        return _quoted(value)
+        return value if _bare(value) else _quoted(value)
     if value is None or isinstance(value, bool | int | float):
         return json.dumps(value)
     raise UsageError(

@@ -54,10 +54,17 @@ class Monitor:
         """
         return int((await self.get("/varz", limit_s)).body.get("remotes", 0))
 
-    async def peers(self, limit_s: float) -> frozenset[str]:
-        """Return the names of the servers it has routes to: /routez `remote_name`."""
+    async def lacks_routes_to(self, names: frozenset[str], limit_s: float) -> frozenset[str]:
+        """Return those of the named servers that it has no route to: /routez `remote_name`.
+
+        Releases before 2.10 do not name them; there, any shortfall in the number of
+        distinct `remote_id` makes it all of them.
+        """
         routes = (await self.get("/routez", limit_s)).body.get("routes") or []
-        return frozenset(str(route.get("remote_name", "")) for route in routes)
+        if all("remote_name" in route for route in routes):
+            return names - {str(route["remote_name"]) for route in routes}
+        found = {str(route.get("remote_id")) for route in routes}
+        return frozenset() if len(found) >= len(names) else names
 
     async def connections(self, limit_s: float, *, closed: bool = False) -> list[dict[str, Any]]:
         """Return /connz `connections`: the open ones, or those closed with their reason."""

@@ -7,7 +7,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 from rich.console import Console
 
@@ -62,10 +61,10 @@ def command() -> int:
     except HarnessError as error:
         errors.print(f"nats-harness: {error}")
         return error.exit_code
-    except click.ClickException as error:
+    except typer.TyperException as error:
         errors.print(f"nats-harness: {error.format_message()}")
         return EXIT_USAGE
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         return EXIT_PASS

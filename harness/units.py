@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 _NUMBER = r"(?P<number>\d+(?:\.\d+)?)"
 _DURATION = re.compile(rf"{_NUMBER}(?P<unit>ns|us|ms|s|m|h)")
@@ -46,9 +47,9 @@ def parse_rate(text: object) -> float:
 
 def parse_size(text: object) -> int:
     """Return bytes for text such as ``256B``, ``4KiB`` or ``1MB``; ValueError otherwise."""
-    number, unit = _parse(_SIZE, text, "a size with its unit, such as 256B, 4KiB or 1MB")
-    size = number * BYTES[unit]
-    if size != int(size):
+    _, unit = _parse(_SIZE, text, "a size with its unit, such as 256B, 4KiB or 1MB")
+    size = Fraction(str(text)[: -len(unit)]) * BYTES[unit]
+    if size.denominator != 1:
         raise ValueError(f"expected a whole number of bytes, found {text!r}")
     return int(size)
 

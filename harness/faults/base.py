@@ -65,11 +65,9 @@ class Fault(FaultStep):
 
     Class attributes:
         needs: what a backend must be able to do for it.
-        self_timed: it ends by itself; `duration` is not its hold time.
     """
 
     needs: ClassVar[frozenset[Capability]] = frozenset()
-    self_timed: ClassVar[bool] = False
 
     @abstractmethod
     def active(self, cluster: Cluster, strike: Strike) -> AbstractAsyncContextManager[None]:

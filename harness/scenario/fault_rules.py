@@ -55,9 +55,13 @@ def _check_attached(target: Attached, scenario: Scenario, path: KeyPath) -> Iter
 
 
 def check_fault_windows(scenario: Scenario, _: Vocabulary) -> Iterator[Problem]:
-    """Faults end within the fault phase, where the scenario says how long that is."""
+    """Faults end, and within the fault phase where the scenario says how long that is."""
     phase = scenario.phases.fault
     if phase is None:
+        for index, step in enumerate(scenario.faults):
+            if step.duration is None and not step.self_timed:
+                message = f"{step.action} needs a duration, or phases.fault to last until"
+                yield Problem(("faults", index), message)
         return
     limit = f"phases.fault ends at {format_duration(phase)}"
     for index, step in enumerate(scenario.faults):

@@ -113,11 +113,13 @@ class FaultStep(Model):
     """Be the base of all faults: when it starts, how long it holds, what it hits.
 
     `at` counts from the start of the fault phase. `duration` is how long the effect is
-    held before it is undone; without it the fault chooses. `silent` tells that clients
-    notice the effect only by missing answers, not by a closed connection.
+    held before it is undone; without it, to the end of `phases.fault`. `silent` tells
+    that clients notice the effect only by missing answers, not by a closed connection;
+    `self_timed` that the fault ends by itself and needs no `duration`.
     """
 
     silent: ClassVar[bool] = False
+    self_timed: ClassVar[bool] = False
 
     name: Name
     action: str

@@ -81,11 +81,15 @@ class Pause(FaultStep):
 class LameDuck(FaultStep):
     """Ask servers to leave."""
 
+    self_timed: ClassVar[bool] = True
+
     action: Literal["lame-duck"] = "lame-duck"
 
 
 class RollingRestart(FaultStep):
     """Restart servers one after the other."""
+
+    self_timed: ClassVar[bool] = True
 
     action: Literal["rolling-restart"] = "rolling-restart"
 

@@ -258,11 +258,19 @@ def test_faults_that_touch_are_refused_for_the_undo_takes_time(refusals):
 
 
 def test_a_fault_without_an_end_is_held_against_later_ones(refusals):
-    a = fault("a", "pause", at="0s", target="n1")
+    a = fault("a", "lame-duck", at="0s", target="n1")
     b = fault("b", "stop", at="9s", duration="1s", target="n1")
     line = refused(refusals, build(faults=f"{a}, {b}"))
     assert line.endswith("give 'a' a duration, so that its end is known")
     assert refusals(build(faults=f"{b.replace('9s', '0s')}, {a.replace('0s', '9s')}")) == []
+
+
+def test_a_fault_that_would_never_end_is_refused_unless_the_phase_ends_it(refusals, edited):
+    unheld = edited(("action: stop", "action: pause"), (", duration: 4s", ""))
+    line = refused(refusals, unheld)
+    assert line.endswith("pause needs a duration, or phases.fault to last until")
+    bounded = unheld.replace("warmup: 1s", "fault: 9s, warmup: 1s")
+    assert refusals(bounded) == []
 
 
 def test_a_rolling_restart_takes_no_duration_so_only_its_start_is_held_against_others(refusals):

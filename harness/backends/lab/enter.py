@@ -28,7 +28,7 @@ EXIT_BROKEN = 70  # of a process in the line that could not do its part
 CAP_NET_ADMIN = 12
 CAP_SYS_ADMIN = 21
 
-_FORWARDED = (signal.SIGINT, signal.SIGTERM)
+_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _Handler = Callable[[int, FrameType | None], Any] | int | None
 _READY = b"ready"
 _inside = False
@@ -133,9 +133,7 @@ def _be_init(main: Callable[[], int], told: int) -> int:
 def _be_inside(main: Callable[[], int]) -> int:
     global _inside  # noqa: PLW0603 - a fact about this process
     _inside = True
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _release_signals()
+    _release_signals()  # what came meanwhile goes to the handlers that the caller had
     return main()
 
 

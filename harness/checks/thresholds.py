@@ -126,7 +126,7 @@ def _judge(
         condition=condition,
         value=measured.value,
         limit=threshold.limit,
-        margin=threshold.margin(measured.value),
+        margin=threshold.margin(measured.value) + 0.0,  # never minus zero
         n=measured.n,
         censored=measured.censored,
         at_least=measured.at_least,

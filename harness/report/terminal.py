@@ -1,0 +1,212 @@
+"""The report for a person at a terminal, or for a pipe: verdict first, path last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.report.model import Fault, Finding, Iteration, Report
+from harness.report.timeline import draw_timeline
+from harness.scenario.metrics import METRICS
+from harness.scenario.thresholds import format_value, parse_selector
+from harness.units import human_duration
+
+STYLES = {"pass": "bold green", "inconclusive": "bold yellow", "fail": "bold red"}
+SEVERITY = ("pass", "inconclusive", "fail")
+MAX_ROWS = 20
+MAX_WIDTH = 100
+THRESHOLDS = "thresholds"
+ALWAYS = ("intended", "accepted", "delivered", "lost", "duplicates", "out_of_order")
+WHEN_ANY = ("acked", "refused", "unknown", "recovered")
+
+
+def print_report(report: Report, run_folder: Path, console: Console) -> None:
+    """Print the report; readable in 80 columns, without colour and through a pipe."""
+    _print_verdict(report, console)
+    _print_thresholds(report, console)
+    _print_findings(report, console)
+    if report.iterations:
+        shown = max(report.iterations, key=lambda one: SEVERITY.index(one.verdict))
+        if len(report.iterations) > 1:
+            _print_iterations(report, shown, console)
+        _print_faults(shown.faults, console)
+        _print_reconnects(shown, console)
+        _print_messages(shown, console)
+        _print_timeline(shown, console)
+    for warning in report.warnings:
+        console.print(Text(f"note: {warning}", style="yellow"))
+    console.print(Text(str(run_folder / "report.json")), soft_wrap=True)
+
+
+def _verdict(name: str) -> Text:
+    return Text(name if name == "pass" else name.upper(), style=STYLES[name])
+
+
+def _print_verdict(report: Report, console: Console) -> None:
+    environment = report.environment
+    versions = dict.fromkeys(server.version for server in environment.servers if server.version)
+    facts = [
+        f"seed {report.seed}",
+        environment.backend or "",
+        f"nats-server {', '.join(versions)}" if versions else "",
+        f"{environment.client.adapter} {environment.client.version}"
+        if environment.client.adapter
+        else "",
+    ]
+    line = Text()
+    line.append(report.verdict.upper(), style=STYLES[report.verdict])
+    if report.interrupted:
+        line.append(" (INTERRUPTED)", style="bold red")
+    line.append(f"  {report.scenario.get('name', '')}", style="bold")
+    line.append(f"  ({'; '.join(fact for fact in facts if fact)})")
+    console.print(line)
+
+
+def _table(*columns: str, title: str = "", numbers: Sequence[str] = ()) -> Table:
+    table = Table(
+        box=None, padding=(0, 2, 0, 0), pad_edge=False, title=title or None,
+        title_justify="left", title_style="bold", header_style="dim",
+        show_header=any(columns),
+    )  # fmt: skip
+    for column in columns:
+        right = column in numbers
+        table.add_column(column, justify="right" if right else "left", overflow="fold")
+    return table
+
+
+def _add(table: Table, *cells: str | Text) -> None:
+    """Add a row of text as it is: brackets in it are no markup."""
+    table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(Text(text))
+
+
+def _print_thresholds(report: Report, console: Console) -> None:
+    findings = [one for one in report.findings if one.check == THRESHOLDS]
+    if not findings:
+        _say(console, "no thresholds: only what must always hold was judged")
+        return
+    table = _table("", "threshold", "", "value", "margin", "n", numbers=("value", "margin", "n"))
+    for one in findings:
+        _add(
+            table,
+            _verdict(one.verdict),
+            one.metric or "",
+            one.condition or "",
+            _show(one, one.value, bound=one.at_least),
+            _show(one, one.margin, bound=False),
+            "-" if one.n is None else str(one.n),
+        )
+    console.print(table)
+
+
+def _show(finding: Finding, value: float | None, *, bound: bool) -> str:
+    if value is None or finding.metric is None or finding.statistic is None:
+        return "-"
+    metric = METRICS[parse_selector(finding.metric).metric]
+    return (">= " if bound else "") + format_value(value, finding.statistic, metric)
+
+
+def _print_findings(report: Report, console: Console) -> None:
+    for one in report.findings:
+        plain = one.check == THRESHOLDS and one.verdict == "fail"
+        if one.verdict == "pass" or plain:
+            continue
+        where = f" [iteration {one.iteration}]" if one.iteration and one.iteration > 0 else ""
+        line = _verdict(one.verdict).append(f" {one.check}{where}: {one.detail}", style="default")
+        console.print(line)
+        if one.advice:
+            console.print(Text(f"  what to do: {one.advice}", style="dim"))
+
+
+def _print_iterations(report: Report, shown: Iteration, console: Console) -> None:
+    counts = {name: sum(one.verdict == name for one in report.iterations) for name in SEVERITY}
+    parts = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    console.print(f"{len(report.iterations)} iterations: {parts}; number {shown.index} in detail:")
+
+
+def _print_faults(faults: Sequence[Fault], console: Console) -> None:
+    if not faults:
+        return
+    table = _table("fault", "on", "from", "to", "proof", numbers=("from", "to"))
+    for fault in faults:
+        seen = "; ".join(dict.fromkeys(_describe_proof(fault)))
+        _add(
+            table,
+            f"{fault.name} ({fault.action})",
+            ", ".join(fault.targets),
+            _at(fault.inject_start),
+            _at(fault.heal_done),
+            seen or "none",
+        )
+    console.print(table)
+
+
+def _describe_proof(fault: Fault) -> Iterator[str]:
+    for one in fault.proof:
+        if one.kind == "failure":
+            yield f"FAILED: {one.what}"
+        elif one.kind != "hit":
+            yield one.what
+
+
+def _at(at: float | None) -> str:
+    return "never" if at is None else f"{at:.2f} s"
+
+
+def _print_reconnects(iteration: Iteration, console: Console) -> None:
+    rows = [(client, one) for client in iteration.clients for one in client.disconnects]
+    if not rows:
+        return
+    table = _table(
+        "client",
+        "servers",
+        "sign",
+        "noticed",
+        "back",
+        "tries",
+        numbers=("noticed", "back", "tries"),
+    )
+    for client, one in rows[:MAX_ROWS]:
+        _add(
+            table,
+            client.name,
+            f"{one.server or '?'} > {one.reconnected_to or '?'}",
+            one.sign or "none",
+            _duration(one.detection_time, bound=one.sign in (None, "silence")),
+            _duration(one.reconnect_latency, bound=one.censored),
+            str(one.attempts),
+        )
+    console.print(table)
+    if len(rows) > MAX_ROWS:
+        _say(console, f"and {len(rows) - MAX_ROWS} more in report.json")
+
+
+def _duration(value: float | None, *, bound: bool) -> str:
+    return "-" if value is None else (">= " if bound else "") + human_duration(value)
+
+
+def _print_messages(iteration: Iteration, console: Console) -> None:
+    messages = iteration.messages
+    if messages is None:
+        return
+    names = [*ALWAYS, *(name for name in WHEN_ANY if getattr(messages, name))]
+    heads = [name.replace("_", " ") for name in names]
+    table = _table("messages", *heads, numbers=heads)
+    for phase, counts in messages.by_phase.items():
+        _add(table, phase, *(str(getattr(counts, name)) for name in names))
+    _add(table, "all", *(str(getattr(messages, name)) for name in names))
+    table.padding = (0, 1, 0, 0)
+    console.print(table)
+
+
+def _print_timeline(iteration: Iteration, console: Console) -> None:
+    unicode = console.encoding.lower().startswith("utf")
+    for line in draw_timeline(iteration, min(console.width, MAX_WIDTH) - 1, unicode=unicode):
+        console.print(Text(line), soft_wrap=True)

@@ -47,7 +47,8 @@ class ScriptedServer:
             self._listener = socket.create_server(("127.0.0.1", self.port), backlog=64)
             self._listener.setblocking(False)
             self.port = self._listener.getsockname()[1]
-        self._loop.add_reader(self._listener, self._accept)
+        if not self.state.silent:
+            self._loop.add_reader(self._listener, self._accept)
 
     def unlisten(self) -> None:
         """Close the listening socket: who connects from now on is refused."""
@@ -93,8 +94,11 @@ class ScriptedServer:
         self.courier.carry(origin, message)
 
     def schedule(self, act: Act) -> None:
-        """Do an act of the script at its time; at once when that is past."""
-        self._loop.call_at(act.at_ns / 1e9, self.perform, act)
+        """Do an act of the script at its time; before anything else when that is past."""
+        if act.at_ns <= time.monotonic_ns():
+            self.perform(act)
+        else:
+            self._loop.call_at(act.at_ns / 1e9, self.perform, act)
 
     def schedule_command(self, act: Act) -> None:
         """Do a commanded act at its time and tell when it was done."""

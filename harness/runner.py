@@ -65,7 +65,10 @@ def execute(run: Run) -> Ended:
         UsageError: what was asked for cannot be done, found out while setting up.
         ReportError: the run folder or the report cannot be written.
     """
-    return anyio.run(_execute, run)
+    try:
+        return anyio.run(_execute, run)
+    except BaseExceptionGroup as group:
+        raise leading_error(group) from None
 
 
 async def _execute(run: Run) -> Ended:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from harness import signals
 from harness.backends.choose import Choice, choose, require
+from harness.cluster.binaries import resolve_all
 from harness.errors import (
     EXIT_FAIL,
     EXIT_INCONCLUSIVE,
@@ -117,6 +118,7 @@ def run_all(names: Sequence[str], options: Options, console: Console) -> int:
         for step in one.scenario.faults:
             assert isinstance(step, Fault)
             require(step.needs, choice.backend)
+        resolve_all(options.apply(one.scenario).cluster)  # fetched now: a lab has no way out
     if not options.quiet:
         console.print(Text(choice.sentence, "dim"), soft_wrap=True)
         _print_warnings(loaded, console)

@@ -18,12 +18,12 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 import anyio
-from anyio.abc import SocketStream, UNIXSocketStream
 
 from harness.clock import now_ns, seconds
 from harness.cluster.protocols import Process
 from harness.errors import WorkerError
 from harness.load.census import missing_probes, traffic_accounted
+from harness.load.line import Line
 from harness.load.member import Member, WorkerStats
 from harness.load.plan import ClientPlan, WorkerPlan
 from harness.scopes import bounded_cleanup
@@ -192,8 +192,7 @@ class Fleet:
             quiet = lines == member.lines and "ready" in member.steps
             ticks = ticks + 1 if quiet else 0
             lines = member.lines
-        member.failed = member.trouble(f"has been silent for {SILENCE_TICKS * TICK_S:g} s")
-        await member.stream.aclose()
+        member.fail(f"has been silent for {SILENCE_TICKS * TICK_S:g} s")
 
     async def _command(self, kind: str, **facts: Any) -> None:
         async with anyio.create_task_group() as group:
@@ -254,7 +253,7 @@ async def fleet(
     members: list[Member] = []
     try:
         for plan in plans:
-            member = await _hire(plan, spawn, logs / f"{plan.worker}.log")
+            member = _hire(plan, spawn, logs / f"{plan.worker}.log")
             members.append(member)  # at once: whoever was started must be ended
         crew = Fleet(members, on_event)
         async with anyio.create_task_group() as listeners:
@@ -275,7 +274,7 @@ async def fleet(
                     exits.start_soon(_dismiss, member)
 
 
-async def _hire(plan: WorkerPlan, spawn: Spawn, log: Path) -> Member:
+def _hire(plan: WorkerPlan, spawn: Spawn, log: Path) -> Member:
     ours, theirs = socket.socketpair()
     try:
         with theirs:
@@ -286,16 +285,17 @@ async def _hire(plan: WorkerPlan, spawn: Spawn, log: Path) -> Member:
     except BaseException:
         ours.close()
         raise
-    stream: SocketStream = await UNIXSocketStream.from_socket(ours)
-    return Member(plan, process, stream, log, tell=lambda *_, **__: None)
+    return Member(plan, process, Line(ours), log, tell=lambda *_, **__: None)
 
 
 async def _dismiss(member: Member) -> None:
     """Close the channel, which tells a worker to exit at once; kill one that does not."""
-    await member.stream.aclose()
-    with anyio.move_on_after(EXIT_LIMIT_S):
-        await member.process.wait()
-        return
-    if member.process.returncode is None:
-        member.process.send_signal(SIGKILL)
-    await member.process.wait()
+    member.line.hang_up()
+    try:
+        with anyio.move_on_after(EXIT_LIMIT_S) as bound:
+            await member.process.wait()
+        if bound.cancelled_caught:
+            member.process.send_signal(SIGKILL)
+            await member.process.wait()
+    finally:
+        member.line.close()

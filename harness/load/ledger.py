@@ -52,9 +52,9 @@ class Ledger:
         attempted_ns: Sequence[int],
         finished_ns: Sequence[int],
         exceptions: Mapping[int, Outcome],
-        connected: Sequence[int],
+        connected: int,
     ) -> None:
-        """Add a run of accepted messages, `first` and on; `exceptions` by index in the run."""
+        """Add a run of messages, `first` and on: accepted, but for `exceptions` by index."""
         rows = len(finished_ns)
         outcomes = bytearray([Outcome.ACCEPTED]) * rows
         for index, outcome in exceptions.items():
@@ -66,7 +66,7 @@ class Ledger:
             attempted_ns,
             finished_ns,
             bytes(outcomes),
-            bytes(connected),
+            bytes([connected]) * rows,
         )
         self._sent_rows += rows
         self.accepted += rows - len(exceptions)

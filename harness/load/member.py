@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import anyio
-from anyio.abc import SocketStream
 
 from harness.cluster.protocols import Process
 from harness.errors import WorkerError
+from harness.load.line import Line
 from harness.load.plan import ClientPlan, WorkerPlan
 
-LINE_LIMIT = 1024 * 1024
 SEND_LIMIT_S = 5.0
 LOG_LINES = 5
 _SHOWN = 200
@@ -54,7 +52,7 @@ class Member:
 
     plan: WorkerPlan
     process: Process
-    stream: SocketStream
+    line: Line
     log: Path
     tell: Callable[..., None]
     steps: set[str] = field(default_factory=set)
@@ -65,7 +63,6 @@ class Member:
     lines: int = 0
     failed: WorkerError | None = None
     clients: dict[int, ClientPlan] = field(init=False)
-    _sending: anyio.Lock = field(default_factory=anyio.Lock, init=False)
 
     def __post_init__(self) -> None:
         self.clients = {client.id: client for client in self.plan.clients}
@@ -83,27 +80,29 @@ class Member:
     async def send(self, line: str) -> None:
         """Send one line; a worker that is gone is noticed by `listen`, not here."""
         with anyio.move_on_after(SEND_LIMIT_S) as bound:
-            async with self._sending:
-                with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-                    await self.stream.send(line.encode() + b"\n")
-        if bound.cancelled_caught and self.failed is None:
-            self.failed = self.trouble(f"has not read its commands for {SEND_LIMIT_S:g} s")
-            await self.stream.aclose()
+            await self.line.send(line)
+        if bound.cancelled_caught:
+            self.fail(f"has not read its commands for {SEND_LIMIT_S:g} s")
+
+    def fail(self, what: str) -> None:
+        """Note what is wrong, unless something was before, and hang up: `listen` returns."""
+        if self.failed is None:
+            self.failed = self.trouble(what)
+        self.line.hang_up()
 
     async def listen(self, changed: Callable[[], None]) -> None:
         """Take in every line until the worker closes its end; never raises for what it says."""
-        rest = b""
         while self.failed is None:
             try:
-                rest += await self.stream.receive()
-            except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
-                break
-            *lines, rest = rest.split(b"\n")
+                lines = await self.line.receive()
+            except anyio.EndOfStream:
+                return
+            except WorkerError as error:
+                self.fail(str(error))
+                return
             for line in lines:
                 if self.failed is None:
                     self._take_in(line)
-            if len(rest) > LINE_LIMIT and self.failed is None:
-                self.failed = self.trouble(f"said a line of more than {LINE_LIMIT} bytes")
             changed()
 
     def trouble(self, what: str) -> WorkerError:
@@ -127,7 +126,7 @@ class Member:
             self._apply(message["type"], message)
         except (ValueError, KeyError, TypeError, AttributeError):
             shown = line[:_SHOWN].decode(errors="replace")
-            self.failed = self.trouble(f"broke its protocol, it said: {shown!r}")
+            self.fail(f"broke its protocol, it said: {shown!r}")
 
     def _apply(self, kind: str, message: dict[str, Any]) -> None:
         if kind == "stats":
@@ -142,7 +141,7 @@ class Member:
             rows = {table: int(message["rows"][table]) for table in ("sent", "delivered")}
             self.tell("worker.done", rows=rows)
         elif kind == "error":
-            self.failed = self.trouble(f"cannot go on: {message['message']}")
+            self.fail(f"cannot go on: {message['message']}")
         elif kind not in ("connected", "stopped"):
             raise ValueError(kind)
         if kind in ("ready", "connected", "stopped", "done"):

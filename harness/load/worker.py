@@ -60,6 +60,7 @@ class Worker:
         self._probing = False
         self._draining = False
         self._finishing = False
+        self._done = False
 
     def _obey(self, message: dict[str, Any]) -> None:
         commands: dict[Any, Callable[[], Coroutine[Any, Any, None]]] = {
@@ -72,7 +73,10 @@ class Worker:
         }
         kind = message.get("type")
         if kind == "plan" and self._plan is None:
-            self._spawn(self._prepare(message))
+            try:
+                self._prepare(message)  # at once: the next command may already be here
+            except Exception as error:  # noqa: BLE001 - the harness must hear of it
+                self._fail(error)
         elif kind == "probe_end":
             self._probing = False
         elif self._plan is not None and kind in commands:
@@ -80,7 +84,7 @@ class Worker:
         else:
             self._fail(WorkerError(f"the command {kind!r} is unknown or came out of turn"))
 
-    async def _prepare(self, message: dict[str, Any]) -> None:
+    def _prepare(self, message: dict[str, Any]) -> None:
         plan = self._plan = parse_plan(message)
         adapter = load_adapter(plan.adapter)
         options = adapter.effective_options(plan.options)
@@ -175,6 +179,7 @@ class Worker:
         for receiver in self._receivers:
             receiver.collect()
         rows = self._ledger.finish()
+        self._done = True
         self._channel.say({"type": "done", "rows": rows})
         self._channel.flush(LAST_WORDS_LIMIT_S)
         await asyncio.gather(*(client.close(CLOSE_LIMIT_S) for client in self._clients))
@@ -219,6 +224,8 @@ class Worker:
 
     def _abandoned(self) -> None:
         """End at once: nobody is there to tell."""
+        if self._done:
+            os._exit(0)
         self._die()
 
     def _die(self) -> NoReturn:

@@ -8,21 +8,25 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from harness.backends.process import ChildProcess, spawn
+from harness.clock import now_ns, to_ns
+from harness.load.fleet import Fleet, fleet
 from harness.load.plan import ClientPlan, WorkerPlan
 from harness.workloads.core import Core
 from harness.workloads.request import Request
 
 NATS_SERVER = Path(sys.executable).parent / "nats-server"
 RUN = 0x5EED
+LIMIT_S = 15.0
 
 
 @dataclass
@@ -172,3 +176,41 @@ def request(*urls: str, rate: str = "100/s", **more: Any) -> tuple[ClientPlan, .
     """Return the clients of a request workload."""
     workload = Request(name="ask", rate=rate, **more)
     return workload.clients(0, lambda _, index: (urls[index % len(urls)],))
+
+
+@pytest.fixture
+def core_clients() -> Callable[..., tuple[ClientPlan, ...]]:
+    return core
+
+
+@pytest.fixture
+def request_clients() -> Callable[..., tuple[ClientPlan, ...]]:
+    return request
+
+
+@asynccontextmanager
+async def working(office: Office, plans: Sequence[WorkerPlan]) -> AsyncIterator[Fleet]:
+    """Yield a fleet whose clients are connected, confirmed and sending."""
+    async with fleet(plans, office.spawn, on_event=office.on_event, logs=office.folder) as crew:
+        await crew.ready(LIMIT_S)
+        await crew.connect(LIMIT_S)
+        await crew.confirm(LIMIT_S)
+        await crew.start(now_ns() + to_ns(0.02))
+        yield crew
+
+
+@pytest.fixture
+def at_work() -> Callable[..., AbstractAsyncContextManager[Fleet]]:
+    return working
+
+
+async def holds(condition: Callable[[], bool], limit_s: float = LIMIT_S) -> None:
+    """Return once the condition holds; fail when it does not within the limit."""
+    with anyio.fail_after(limit_s):
+        while not condition():
+            await anyio.sleep(0.01)
+
+
+@pytest.fixture
+def until() -> Callable[..., Awaitable[None]]:
+    return holds

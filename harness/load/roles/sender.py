@@ -18,7 +18,7 @@ END_MARKER_PERIOD_S = 0.05
 STOP_GRACE_S = 1.0
 NEVER_NS = 2**63 - 1
 # How many messages go out before the loop turns: other clients of the worker wait as long.
-BURST = 128
+BURST = 256
 
 
 class Sender(ABC):

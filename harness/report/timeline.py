@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from harness.report.model import Fault, Iteration
 
@@ -30,7 +31,7 @@ def draw_timeline(iteration: Iteration, width: int, *, unicode: bool) -> list[st
     """Return the lines of the timeline, each at most `width` characters; none without load.
 
     Of a fault, ``!`` is injecting, ``=`` holding and ``~`` healing. The last line shows
-    first arrivals over time, the highest block being the peak.
+    first arrivals over time: the highest block is the peak, or twice the usual rate and more.
     """
     rate = iteration.rate
     if not rate.delivered:
@@ -76,7 +77,8 @@ def _draw_fault(fault: Fault, axis: _Axis) -> str:
     known = [axis.end if edge is None else edge for edge in edges]
     if fault.inject_start is None:
         return ""
-    for mark, begin, end in zip((INJECT, HOLD, HEAL), known, known[1:], strict=False):
+    spans = list(zip((INJECT, HOLD, HEAL), known, known[1:], strict=False))
+    for mark, begin, end in (*spans[1:], spans[0]):  # a short injection must still show
         first = min(axis.width - 1, axis.column(begin))
         last = max(first + 1, axis.column(end))
         if begin < axis.end or mark == INJECT:
@@ -87,12 +89,14 @@ def _draw_fault(fault: Fault, axis: _Axis) -> str:
 def _draw_rate(counts: Sequence[int], width: int, *, unicode: bool) -> str:
     """Draw the mean of the bins under each column; what is not zero is never blank."""
     blocks = BLOCKS if unicode else PLAIN
-    top = max(counts)
+    # A burst after an outage would press all the rest to the ground.
+    usual = median([count for count in counts if count] or [0])
+    top = min(max(counts), 2 * usual)
     drawn = []
     for column in range(width):
         first = column * len(counts) // width
         last = max(first + 1, (column + 1) * len(counts) // width)
         mean = sum(counts[first:last]) / (last - first)
-        level = round(mean / top * (len(blocks) - 1)) if top else 0
+        level = round(min(1.0, mean / top) * (len(blocks) - 1)) if top else 0
         drawn.append(blocks[max(level, 1 if mean else 0)])
     return "".join(drawn)

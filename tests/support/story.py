@@ -1,0 +1,346 @@
+"""Tell the history of a run that never was, message by message, to put before the judges.
+
+Times are seconds from the start of the iteration. A story begins as one in which all is
+well; tests then spoil it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from harness.history.model import History
+from harness.history.tables import DELIVERED, SENT, Integrity, Outcome, Table
+
+ZERO_NS = 1_000_000_000_000
+PHASES = {"setup": 0.0, "warmup": 1.0, "steady": 2.0, "fault": 4.0, "recovery": 6.0, "drain": 9.0}
+END = 10.0
+HOP = 0.001
+
+
+def ns(at: float) -> int:
+    return ZERO_NS + round(at * 1e9)
+
+
+@dataclass
+class Sent:
+    client: int
+    sequence: int
+    intended: float
+    attempted: float
+    finished: float | None
+    outcome: Outcome = Outcome.ACCEPTED
+    connected: int = 1
+
+    def row(self) -> tuple[int, ...]:
+        finished = 0 if self.finished is None else ns(self.finished)
+        times = (ns(self.intended), ns(self.attempted), finished)
+        return (self.client, self.sequence, *times, self.outcome, self.connected)
+
+
+@dataclass
+class Delivered:
+    client: int
+    sender: int
+    sequence: int
+    received: float
+    integrity: Integrity = Integrity.INTACT
+
+    def row(self) -> tuple[int, ...]:
+        return (self.client, self.sender, self.sequence, ns(self.received), self.integrity)
+
+
+@dataclass(frozen=True)
+class ToldColumns:
+    sent: dict[str, Any]
+    delivered: dict[str, Any]
+    complete: bool = True
+    problem: str | None = None
+
+
+@dataclass
+class Story:
+    index: int = 0
+    phases: dict[str, float] = field(default_factory=lambda: dict(PHASES))
+    end: float = END
+    clients: list[dict[str, Any]] = field(default_factory=list)
+    sent: list[Sent] = field(default_factory=list)
+    delivered: list[Delivered] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    faults: list[dict[str, Any]] = field(default_factory=list)
+    thresholds: dict[str, list[str]] = field(default_factory=dict)
+    workloads: list[dict[str, Any]] = field(default_factory=list)
+    repeat: int = 1
+    drained: bool = True
+    collected: bool = True
+    said_rows: dict[str, dict[str, int]] = field(default_factory=dict)
+    broken_columns: dict[str, str] = field(default_factory=dict)
+    missing_columns: set[str] = field(default_factory=set)
+    silent_workers: set[str] = field(default_factory=set)
+    unconfirmed: set[tuple[str, str]] = field(default_factory=set)
+
+    def event(self, at: float, kind: str, **facts: Any) -> None:
+        self.events.append({"at_ns": ns(at), "kind": kind, "iteration": self.index, **facts})
+
+    def client(self, name: str, role: str, workload: str, **facts: Any) -> int:
+        number = len(self.clients)
+        plan = {
+            "id": number,
+            "name": name,
+            "role": role,
+            "workload": workload,
+            "worker": f"{workload}-{role}s",
+            "queue": None,
+            "senders": [],
+            "rate": None,
+            "offset_s": 0.0,
+        }
+        self.clients.append(plan | facts)
+        self.event(0.5, "client.connected", client=name, server="n1")
+        return number
+
+    def core(
+        self,
+        publishers: int = 1,
+        subscribers: int = 1,
+        rate: float = 100.0,
+        *,
+        workload: str = "hello",
+        queue: str | None = None,
+        traffic: bool = True,
+    ) -> Story:
+        each = rate / publishers
+        self.workloads.append({"name": workload, "kind": "core"})
+        senders = [
+            self.client(
+                f"{workload}-publisher-{n + 1}", "publisher", workload, rate=each, offset_s=n / rate
+            )
+            for n in range(publishers)
+        ]
+        receivers = [
+            self.client(
+                f"{workload}-subscriber-{n + 1}",
+                "subscriber",
+                workload,
+                queue=queue,
+                senders=senders,
+            )
+            for n in range(subscribers)
+        ]
+        if traffic:
+            for sender in senders:
+                self.publish(sender, receivers, queue)
+        return self
+
+    def request(
+        self,
+        requesters: int = 1,
+        responders: int = 1,
+        rate: float = 100.0,
+        *,
+        workload: str = "ask",
+    ) -> Story:
+        each = rate / requesters
+        self.workloads.append({"name": workload, "kind": "request"})
+        senders = [
+            self.client(
+                f"{workload}-requester-{n + 1}", "requester", workload, rate=each, offset_s=n / rate
+            )
+            for n in range(requesters)
+        ]
+        receivers = [
+            self.client(
+                f"{workload}-responder-{n + 1}",
+                "responder",
+                workload,
+                queue="responders",
+                senders=senders,
+            )
+            for n in range(responders)
+        ]
+        for sender in senders:
+            self.publish(sender, receivers, "responders")
+        for one in self.sent:
+            if one.client in senders:
+                one.outcome, one.finished = Outcome.ACKED, one.intended + 2 * HOP
+        return self
+
+    def publish(self, sender: int, receivers: list[int], queue: str | None) -> None:
+        """Let a sender keep its schedule, and everything arrive one hop later."""
+        plan = self.clients[sender]
+        start, stop = self.phases["warmup"], self.phases["drain"]
+        count = round((stop - start - plan["offset_s"]) * plan["rate"])
+        for k in range(count):
+            due = start + plan["offset_s"] + k / plan["rate"]
+            self.sent.append(Sent(sender, k, due, due, due))
+            takers = receivers if queue is None else [receivers[k % len(receivers)]]
+            for taker in takers:
+                self.delivered.append(Delivered(taker, sender, k, due + HOP))
+
+    def fault(
+        self,
+        name: str = "stop-seed",
+        action: str = "stop",
+        nodes: Iterable[str] = ("n1",),
+        *,
+        at: float = 4.0,
+        heal: float = 6.0,
+        proof: bool = True,
+    ) -> Story:
+        nodes = list(nodes)
+        self.faults.append({"name": name, "action": action})
+        facts = {"fault": name, "action": action, "targets": nodes}
+        self.event(at, "fault.inject_started", **facts)
+        for node in nodes:
+            self.event(at, "fault.hit", fault=name, action=action, node=node, how="SIGTERM")
+            if proof:
+                self.event(
+                    at + 0.01, "fault.observed", fault=name, node=node, what="gone", edge="effect"
+                )
+        self.event(at + 0.01, "fault.injected", **facts)
+        self.event(heal - 0.1, "fault.heal_started", **facts)
+        for node in nodes if proof else ():
+            self.event(heal, "fault.observed", fault=name, node=node, what="back", edge="undo")
+        self.event(heal, "fault.healed", **facts)
+        return self
+
+    def failover(
+        self,
+        client: str,
+        sign_at: float | None,
+        back_at: float | None,
+        *,
+        sign: str = "UnexpectedEOF",
+        attempts: int = 1,
+        server: str = "n2",
+    ) -> Story:
+        if sign_at is not None:
+            self.event(sign_at, "client.sign", client=client, sign=sign)
+            self.event(sign_at, "client.disconnected", client=client)
+        for tried in range(attempts):
+            self.event(
+                (sign_at or 4.0) + 0.001 * tried, "client.attempt", client=client, server=server
+            )
+        if back_at is not None:
+            self.event(
+                back_at, "client.reconnected", client=client, server=server, attempts=attempts
+            )
+        return self
+
+    def id_of(self, name: str) -> int:
+        return next(one["id"] for one in self.clients if one["name"] == name)
+
+    def silence(self, begin: float, end: float, *, delivered: bool = True) -> Story:
+        """Let nothing arrive that was due in a span of time."""
+        gone = {(one.client, one.sequence) for one in self.sent if begin <= one.intended < end}
+        if delivered:
+            self.delivered = [
+                one for one in self.delivered if (one.sender, one.sequence) not in gone
+            ]
+        return self
+
+    def drop(self, sequences: Iterable[int], *, sender: int = 0, at: int | None = None) -> Story:
+        wanted = set(sequences)
+        self.delivered = [
+            one
+            for one in self.delivered
+            if not (
+                one.sender == sender and one.sequence in wanted and (at is None or one.client == at)
+            )
+        ]
+        return self
+
+    def outcome(self, sequences: Iterable[int], outcome: Outcome, *, sender: int = 0) -> Story:
+        wanted = set(sequences)
+        for one in self.sent:
+            if one.client == sender and one.sequence in wanted:
+                one.outcome = outcome
+        return self
+
+    def scenario(self) -> dict[str, Any]:
+        return {
+            "name": "story",
+            "seed": 1,
+            "repeat": self.repeat,
+            "workloads": self.workloads,
+            "faults": self.faults,
+            "thresholds": self.thresholds,
+        }
+
+    def all_events(self) -> list[dict[str, Any]]:
+        scaffold = Story(index=self.index)
+        names = list(self.phases)
+        for place, (name, at) in enumerate(self.phases.items()):
+            scaffold.event(at, "phase.started", phase=name)
+            end = self.phases[names[place + 1]] if place + 1 < len(names) else self.end
+            scaffold.event(end, "phase.ended", phase=name)
+        ids = {one["id"]: one["name"] for one in self.clients}
+        scaffold.event(0.1, "load.planned", run=1, clients=self.clients)
+        for one in self.clients:
+            heard = [ids[sender] for sender in one["senders"]]
+            heard = [name for name in heard if (one["name"], name) not in self.unconfirmed]
+            if heard:
+                scaffold.event(0.9, "subscription.confirmed", client=one["name"], senders=heard)
+        scaffold.event(self.phases["warmup"], "load.started", start_ns=ns(self.phases["warmup"]))
+        if "drain" in self.phases:
+            stop = self.phases["drain"]
+            scaffold.event(stop, "load.stopped", stop_ns=ns(stop))
+            scaffold.event(self.end, "load.drained", complete=self.drained, waited_s=0.1)
+        for worker, columns in self.columns().items():
+            if worker not in self.silent_workers:
+                rows = {
+                    "sent": len(columns.sent["client"]),
+                    "delivered": len(columns.delivered["client"]),
+                }
+                scaffold.event(
+                    self.end, "worker.done", worker=worker, rows=self.said_rows.get(worker, rows)
+                )
+        if self.collected:
+            scaffold.event(self.end, "phase.started", phase="collect")
+            scaffold.event(self.end + 0.1, "phase.ended", phase="collect")
+        return sorted([*scaffold.events, *self.events], key=lambda event: event["at_ns"])
+
+    def columns(self) -> dict[str, ToldColumns]:
+        workers = dict.fromkeys(one["worker"] for one in self.clients)
+        return {
+            worker: ToldColumns(
+                table(SENT, [one.row() for one in self.sent if self._worker(one) == worker]),
+                table(
+                    DELIVERED,
+                    [one.row() for one in self.delivered if self._worker(one) == worker],
+                ),
+                worker not in self.broken_columns,
+                self.broken_columns.get(worker),
+            )
+            for worker in workers
+            if worker not in self.missing_columns
+        }
+
+    def _worker(self, one: Sent | Delivered) -> str | None:
+        if one.client >= len(self.clients):
+            return str(self.clients[0]["worker"])
+        return str(self.clients[one.client]["worker"])
+
+    def history(self) -> History:
+        return tell([self])
+
+
+def table(shape: Table, rows: list[tuple[int, ...]]) -> dict[str, Any]:
+    turned = zip(*rows, strict=True) if rows else [[] for _ in shape.columns]
+    return {
+        name: np.array(values, dtype=kind)
+        for (name, kind), values in zip(shape.columns, turned, strict=True)
+    }
+
+
+def tell(stories: list[Story], **started: Any) -> History:
+    """Return the history of a run with one iteration for each story."""
+    opening = {"at_ns": ZERO_NS - 1, "kind": "run.started", "iteration": -1, **started}
+    events = [opening]
+    for story in stories:
+        events += story.all_events()
+    scenario = stories[0].scenario() | {"repeat": max(len(stories), stories[0].repeat)}
+    return History.of(scenario, events, {story.index: story.columns() for story in stories})

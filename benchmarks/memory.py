@@ -29,11 +29,13 @@ METHOD = (
     "process that judges the run, less that of one that judges a run of {small_s:g} s. Value: the "
     "sum of both over the messages accounted, for the judge over the difference of the two runs"
 )
-JUDGE = (
-    "import resource, sys, pathlib; from harness.judging import judge_folder;"
-    "judge_folder(pathlib.Path(sys.argv[1]));"
-    "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-)
+# Not getrusage: its peak begins with that of the process which started this one.
+JUDGE = """
+import pathlib, sys
+from harness.judging import judge_folder
+judge_folder(pathlib.Path(sys.argv[1]))
+print(pathlib.Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+"""
 
 
 @dataclass
@@ -69,7 +71,7 @@ def measure_memory(folder: Path, runs: int, length_s: float) -> Figure:
         "B",
         AIM_BYTES,
         "lower",
-        METHOD.format(rate=format_rate(RATE), length_s=length_s, small_s=SMALL_S),
+        METHOD.format(rate=RATE, length_s=length_s, small_s=SMALL_S),
         values,
         {"workers": workers, "judging": judging, "messages": count},
     )

@@ -39,7 +39,12 @@ class Harness:
     marker: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-        environment = {**os.environ, MARKER: self.marker, "COLUMNS": "120", **options.pop("env", {})}
+        environment = {
+            **os.environ,
+            MARKER: self.marker,
+            "COLUMNS": "120",
+            **options.pop("env", {}),
+        }
         return subprocess.Popen(
             [sys.executable, "-m", "harness", *arguments],
             cwd=self.folder,
@@ -101,7 +106,7 @@ def network_state() -> tuple[frozenset[str], frozenset[str]]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                namespaces.add(os.readlink(entry / "ns" / "net"))
+                namespaces.add(str((entry / "ns" / "net").readlink()))
             except OSError:
                 continue
-    return frozenset(os.listdir("/sys/class/net")), frozenset(namespaces)
+    return frozenset(path.name for path in Path("/sys/class/net").iterdir()), frozenset(namespaces)

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-import os
 import re
 import resource
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -113,7 +113,7 @@ def test_a_pause_shorter_than_the_detection_bound_is_warned_about(harness: Harne
 
 def test_a_server_that_exits_unasked_fails_the_run_and_its_log_is_shown(harness: Harness) -> None:
     """A server that ends itself: a script in its place that starts it and soon kills it."""
-    real = Path(os.path.dirname(os.sys.executable)) / "nats-server"  # type: ignore[attr-defined]
+    real = Path(sys.executable).parent / "nats-server"
     fake = harness.folder / "nats-server"
     fake.write_text(
         "#!/bin/sh\n"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from story import PHASES, Delivered, Sent, Story, ns
 
@@ -25,7 +27,7 @@ def test_a_message_belongs_to_the_phase_in_which_it_was_due() -> None:
 def test_phases_leave_no_hole_and_drain_begins_with_the_stop() -> None:
     spans = phase_spans(told(Story().core()))
     assert [name for name, _, _ in spans] == list(NAMES)
-    assert all(one[2] == other[1] for one, other in zip(spans, spans[1:], strict=False))
+    assert all(one[2] == other[1] for one, other in pairwise(spans))
     assert spans[-1][1:] == (ns(9.0), FOREVER_NS)
 
 

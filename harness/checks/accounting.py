@@ -134,10 +134,9 @@ def _overtaken(ledger: Ledger, deliveries: Array, rows: Array) -> Array:
     pairs = len(clients) * len(ledger.senders)
     pair = np.searchsorted(clients, ledger.delivered["client"][deliveries])
     pair = (pair * len(ledger.senders) + ledger.rank[rows]).astype(np.min_scalar_type(pairs))
-    order = np.argsort(pair, kind="stable")
-    key = ledger.sent["sequence"][rows].astype(np.int64)
-    key += pair.astype(np.int64) * (int(key.max(initial=0)) + 1)
-    key = key[order]
+    order = np.argsort(pair, kind="stable").astype(np.int32)
+    key = ledger.sent["sequence"][rows[order]].astype(np.int64)
+    key += pair[order].astype(np.int64) * (int(key.max(initial=0)) + 1)
     flags = np.zeros(len(rows), dtype=np.bool_)
     flags[order] = key < np.maximum.accumulate(key)
     return flags
@@ -205,13 +204,14 @@ def _outcomes(ledger: Ledger, *, whole: bool) -> dict[str, Tally]:
         "unknown": [],
         "recovered": [],
     }
+    first_ns = ledger.find_first_ns()
     for name, rows in _workload_rows(ledger):
         outcome = ledger.sent["outcome"][rows]
         attempted = _phases(ledger, rows)
         refused = _phases(ledger, rows[outcome == Outcome.REFUSED])
         open_rows = rows[outcome == Outcome.UNKNOWN]
         unknown = _phases(ledger, open_rows)
-        found = _phases(ledger, open_rows[ledger.first_ns[open_rows] != FOREVER_NS])
+        found = _phases(ledger, open_rows[first_ns[open_rows] != FOREVER_NS])
         for at, phase in enumerate(PHASES):
             labels = {"phase": phase, "workload": name}
             n = int(attempted[at])

@@ -29,7 +29,8 @@ def judge_latency(case: Case) -> Result:
     """
     ledger = case.ledger
     names = tuple(dict.fromkeys(sender.workload for sender in ledger.senders))
-    of_rank = np.array([names.index(one.workload) for one in ledger.senders], dtype=np.uint16)
+    width = np.min_scalar_type(len(names))
+    of_rank = np.array([names.index(one.workload) for one in ledger.senders], dtype=width)
     parts = list(_successes(ledger))
     rows = np.concatenate([np.empty(0, np.int32), *(rows for rows, _ in parts)])
     ended_ns = np.concatenate([np.empty(0, np.int64), *(ended for _, ended in parts)])
@@ -39,8 +40,8 @@ def judge_latency(case: Case) -> Result:
         "workload": Labels(names, of_rank[ledger.rank[rows]]),
     }
     sent = ledger.sent
-    e2e = (ended_ns - sent["intended_ns"][rows]) / NS_PER_S
-    service = (ended_ns - sent["attempted_ns"][rows]) / NS_PER_S
+    e2e = _seconds(ended_ns - sent["intended_ns"][rows])
+    service = _seconds(ended_ns - sent["attempted_ns"][rows])
     return Result(
         samples={
             "e2e_latency": Samples(e2e, None, labels),
@@ -63,16 +64,21 @@ def _successes(ledger: Ledger) -> Iterator[tuple[Array, Array]]:
     yield answered, ledger.sent["finished_ns"][answered]
 
 
+def _seconds(times_ns: Array) -> Array:
+    """Return seconds in 4 bytes each: exact to 60 ns in a second, and 1 ns in 10 ms."""
+    return np.divide(times_ns, NS_PER_S, dtype=np.float64).astype(np.float32)
+
+
 def _lateness(ledger: Ledger, names: tuple[str, ...], of_rank: Array) -> Samples:
     sent, iteration = ledger.sent, ledger.iteration
-    late = (sent["attempted_ns"] - sent["intended_ns"]) / NS_PER_S
+    late = _seconds(sent["attempted_ns"] - sent["intended_ns"])
     phase, workload = ledger.phase, of_rank[ledger.rank]
     missing = [ledger.unattempted_ns(rank) for rank in range(len(ledger.senders))]
     due = np.concatenate([np.empty(0, np.int64), *missing])
     censored = None
     if len(due) and iteration.load_stop_ns is not None:
         ranks = np.repeat(np.arange(len(missing)), [len(one) for one in missing])
-        late = np.concatenate([late, (iteration.load_stop_ns - due) / NS_PER_S])
+        late = np.concatenate([late, _seconds(iteration.load_stop_ns - due)])
         censored = np.arange(len(late)) >= ledger.attempts
         phase = np.concatenate([phase, ledger.phases_at(due)])
         workload = np.concatenate([workload, of_rank[ranks]])

@@ -31,20 +31,20 @@ def judge_recovery(case: Case) -> Result:
     """
     ledger = case.ledger
     rows: list[tuple[float, bool, Mapping[str, str]]] = []
-    for name in dict.fromkeys(sender.workload for sender in ledger.senders):
-        due_ns, weight, good = _fates(ledger, name)
-        for fault in case.iteration.faults:
-            if fault.healed_ns is None or not len(due_ns):
-                continue
+    healed = [one for one in case.iteration.faults if one.healed_ns is not None]
+    since_ns = min((one.healed_ns for one in healed if one.healed_ns is not None), default=0)
+    for name in dict.fromkeys(sender.workload for sender in ledger.senders) if healed else ():
+        due_ns, weight, good = _fates(ledger, name, since_ns)
+        for fault in healed:
             value, censored = _first_good_window(ledger, fault, due_ns, weight, good)
             rows.append((value, censored, {"fault": fault.name, "workload": name}))
     return Result(samples={"recovery_time": Samples.of(rows)})
 
 
-def _fates(ledger: Ledger, workload: str) -> tuple[Array, Array, Array]:
+def _fates(ledger: Ledger, workload: str, since_ns: int) -> tuple[Array, Array, Array]:
     """Return, by due time, how often each message was to succeed and how often it did."""
-    expected = np.zeros(ledger.attempts, dtype=np.int32)
-    reached = np.zeros(ledger.attempts, dtype=np.int32)
+    expected = np.zeros(ledger.attempts, dtype=np.uint16)
+    reached = np.zeros(ledger.attempts, dtype=np.uint16)
     for place, where in ledger.places():
         if where.receives and where.workload == workload and where.trusted:
             awaited = ledger.awaited(where)
@@ -57,17 +57,18 @@ def _fates(ledger: Ledger, workload: str) -> tuple[Array, Array, Array]:
         if sender.workload != workload:
             continue
         rows = ledger.by_sender[rank]
+        rows = rows[ledger.sent["intended_ns"][rows] >= since_ns]
         due.append(ledger.sent["intended_ns"][rows])
         if sender.role == "requester":
-            weights.append(np.ones(len(rows), dtype=np.int32))
-            goods.append((ledger.sent["outcome"][rows] == Outcome.ACKED).astype(np.int32))
+            weights.append(np.ones(len(rows), dtype=np.uint16))
+            goods.append((ledger.sent["outcome"][rows] == Outcome.ACKED).astype(np.uint16))
         else:
             weights.append(expected[rows])
             goods.append(reached[rows])
         skipped = ledger.unattempted_ns(rank)
         due.append(skipped)
-        weights.append(np.ones(len(skipped), dtype=np.int32))
-        goods.append(np.zeros(len(skipped), dtype=np.int32))
+        weights.append(np.ones(len(skipped), dtype=np.uint16))
+        goods.append(np.zeros(len(skipped), dtype=np.uint16))
     when = np.concatenate(due)
     order = np.argsort(when, kind="stable")
     return when[order], np.concatenate(weights)[order], np.concatenate(goods)[order]

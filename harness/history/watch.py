@@ -62,12 +62,13 @@ def keep_watch(ledger: Ledger) -> tuple[Watch, ...]:
 
 def _watch_senders(ledger: Ledger) -> list[Watch]:
     watches = []
+    first_ns = ledger.find_first_ns()
     for sender, rows in zip(ledger.senders, ledger.by_sender, strict=True):
         if sender.role == "requester":
             acked = rows[ledger.sent["outcome"][rows] == Outcome.ACKED]
             times = ledger.sent["finished_ns"][acked]
         else:
-            times = ledger.first_ns[rows]
+            times = first_ns[rows]
             times = times[times != FOREVER_NS]
         period_ns = 1e9 / sender.rate if sender.rate > 0 else 0.0
         watches.append(Watch(sender.name, sender.workload, sender.role, period_ns, np.sort(times)))

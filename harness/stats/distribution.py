@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from harness.stats.interval import Interval
 
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating]
 Flags = npt.NDArray[np.bool_]
 
 QUANTILES: Mapping[str, float] = MappingProxyType(
@@ -50,10 +50,14 @@ class Distribution:
     def of(cls, values: npt.ArrayLike, censored: npt.ArrayLike | None = None) -> Distribution:
         """Sort values of shape (n,); `censored`, of the same shape, marks lower bounds.
 
+        Floating-point values keep their width.
+
         Raises:
             ValueError: the shapes differ, or a value is not a finite number.
         """
-        array = np.asarray(values, dtype=np.float64)
+        array = np.asarray(values)
+        if array.dtype.kind != "f":
+            array = array.astype(np.float64)
         if array.ndim != 1 or not np.isfinite(array).all():
             raise ValueError("a distribution needs a flat array of finite numbers")
         bounds = np.sort(array)

@@ -7,7 +7,6 @@ numpy when it is called.
 
 from __future__ import annotations
 
-import mmap
 import os
 import struct
 import sys
@@ -17,7 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from harness.errors import WorkerError
 from harness.history.tables import DELIVERED, SENT, TABLES, Table
@@ -202,113 +201,124 @@ class Columns:
 class _Block:
     table: Table
     rows: int
+    crc: int
     start: int  # offset of the body in the file
+
+    @property
+    def length(self) -> int:
+        return self.rows * _row_width(self.table)
 
 
 class _DamageError(Exception):
     """Say where and why reading stopped."""
 
 
+class _Filling:
+    """One numpy array per column of a table, allocated once and filled block by block."""
+
+    def __init__(self, table: Table, blocks: Sequence[_Block]) -> None:
+        import numpy  # noqa: PLC0415, ICN001 - the writing half must stay light
+
+        self._numpy = numpy
+        self._table = table
+        total = sum(block.rows for block in blocks if block.table is table)
+        self._columns = {name: numpy.empty(total, dtype=kind) for name, kind in table.columns}
+        self.rows = 0
+
+    def add(self, block: _Block, body: bytes) -> None:
+        at, end = 0, self.rows + block.rows
+        for name, kind in self._table.columns:
+            values = self._numpy.frombuffer(body, dtype=kind, count=block.rows, offset=at)
+            self._columns[name][self.rows : end] = values
+            at += block.rows * _WIDTHS[kind]
+        self.rows = end
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        return {name: column[: self.rows] for name, column in self._columns.items()}
+
+
 def read_columns(path: Path | str) -> Columns:
     """Return what a columns file holds, up to the first damage.
+
+    Beside the columns themselves it needs the memory of one block.
 
     Raises:
         WorkerError: the file cannot be opened or read.
     """
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - the path may be text
-            size = os.fstat(file.fileno()).st_size
-            if size == 0:
-                return _collect(b"", [], "the file is empty")
-            with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as data:
-                return _read(data)
+            return _read(file, os.fstat(file.fileno()).st_size)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise WorkerError(f"cannot read the message columns {path}: {reason}") from error
 
 
-def _read(data: mmap.mmap) -> Columns:
+def _read(file: BinaryIO, size: int) -> Columns:
+    """Find the blocks by their headers, then read and check each body once."""
     blocks: list[_Block] = []
     problem = None
     try:
-        _walk(data, blocks)
+        _find_blocks(file, size, blocks)
     except _DamageError as damage:
         problem = str(damage)
-    return _collect(data, blocks, problem)
+    sent, delivered = _Filling(SENT, blocks), _Filling(DELIVERED, blocks)
+    try:
+        for block in blocks:
+            body = _read_body(file, block)
+            if block.table is _END:
+                _check_end(body, sent.rows, delivered.rows)
+            else:
+                (sent if block.table is SENT else delivered).add(block, body)
+    except _DamageError as damage:
+        problem = str(damage)
+    return Columns(sent.columns(), delivered.columns(), problem is None, problem)
 
 
-def _walk(data: mmap.mmap, blocks: list[_Block]) -> None:
-    """Append the sound blocks; raise _DamageError at the first that is not."""
-    if data[: len(MAGIC)] != MAGIC:
+def _find_blocks(file: BinaryIO, size: int, blocks: list[_Block]) -> None:
+    """Append all blocks up to the end block; raise _DamageError at a header that is not sound."""
+    if file.read(len(MAGIC)) != MAGIC:
         raise _DamageError("it does not begin like a columns file")
     at = len(MAGIC)
-    rows = {SENT.name: 0, DELIVERED.name: 0}
-    while at < len(data):
-        block = _check_block(data, at)
-        at = block.start + block.rows * _row_width(block.table)
-        if block.table is _END:
-            _check_end(data, block, at, rows)
-            return
-        rows[block.table.name] += block.rows
+    while at < size:
+        block = _read_header(file, at, size)
+        at = block.start + block.length
+        if block.table is _END and (block.rows != 1 or at != size):
+            raise _DamageError("the end block is not at the end, or not one row")
         blocks.append(block)
+        if block.table is _END:
+            return
     raise _DamageError(f"the file ends at byte {at} without its end block")
 
 
-def _check_block(data: mmap.mmap, at: int) -> _Block:
-    start = at + _BLOCK.size
-    if start > len(data):
+def _read_header(file: BinaryIO, at: int, size: int) -> _Block:
+    file.seek(at)
+    header = file.read(_BLOCK.size)
+    if len(header) < _BLOCK.size:
         raise _DamageError(f"the block at byte {at} is cut short")
-    mark, number, zero, rows, length, crc = _BLOCK.unpack_from(data, at)
+    mark, number, zero, rows, length, crc = _BLOCK.unpack(header)
     table = _BY_NUMBER.get(number)
     if mark != _BLOCK_MARK or zero or table is None or not rows:
         raise _DamageError(f"the block at byte {at} has a damaged header")
-    if length != rows * _row_width(table):
+    block = _Block(table, rows, crc, at + _BLOCK.size)
+    if length != block.length:
         raise _DamageError(f"the block at byte {at} has a damaged header")
-    if start + length > len(data):
+    if block.start + length > size:
         raise _DamageError(f"the block at byte {at} is cut short")
-    with memoryview(data) as view, view[start : start + length] as body:
-        if zlib.crc32(body) != crc:
-            raise _DamageError(f"the block at byte {at} fails its checksum")
-    return _Block(table, rows, start)
+    return block
 
 
-def _check_end(data: mmap.mmap, block: _Block, at: int, rows: dict[str, int]) -> None:
-    sent, delivered = struct.unpack_from("<QQ", data, block.start)
-    if block.rows != 1 or at != len(data):
-        raise _DamageError(f"the end block is not at the end: {len(data) - at} bytes follow")
-    if (sent, delivered) != (rows[SENT.name], rows[DELIVERED.name]):
+def _read_body(file: BinaryIO, block: _Block) -> bytes:
+    file.seek(block.start)
+    body = file.read(block.length)
+    if len(body) != block.length or zlib.crc32(body) != block.crc:
+        raise _DamageError(f"the block at byte {block.start - _BLOCK.size} fails its checksum")
+    return body
+
+
+def _check_end(body: bytes, sent_rows: int, delivered_rows: int) -> None:
+    sent, delivered = struct.unpack("<QQ", body)
+    if (sent, delivered) != (sent_rows, delivered_rows):
         raise _DamageError(
             f"the end block says {sent} sent and {delivered} delivered rows, "
-            f"found {rows[SENT.name]} and {rows[DELIVERED.name]}"
+            f"found {sent_rows} and {delivered_rows}"
         )
-
-
-def _collect(data: mmap.mmap | bytes, blocks: list[_Block], problem: str | None) -> Columns:
-    """Copy the blocks into one array per column, allocated once."""
-    import numpy as np  # noqa: PLC0415 - the writing half must stay light
-
-    tables: dict[str, dict[str, NDArray[Any]]] = {}
-    for table in TABLES:
-        mine = [block for block in blocks if block.table is table]
-        total = sum(block.rows for block in mine)
-        columns = {name: np.empty(total, dtype=kind) for name, kind in table.columns}
-        filled = 0
-        for block in mine:
-            _fill(np, data, block, columns, filled)
-            filled += block.rows
-        tables[table.name] = columns
-    return Columns(tables[SENT.name], tables[DELIVERED.name], problem is None, problem)
-
-
-def _fill(
-    numpy: Any,
-    data: mmap.mmap | bytes,
-    block: _Block,
-    columns: dict[str, NDArray[Any]],
-    first: int,
-) -> None:
-    at = block.start
-    for name, kind in block.table.columns:
-        values = numpy.frombuffer(data, dtype=kind, count=block.rows, offset=at)
-        columns[name][first : first + block.rows] = values
-        at += block.rows * _WIDTHS[kind]

@@ -49,22 +49,27 @@ class Ledger:
         *,
         first: int,
         intended_ns: Sequence[int],
-        attempted_ns: Sequence[int],
+        begun_ns: int,
         finished_ns: Sequence[int],
         exceptions: Mapping[int, Outcome],
         connected: int,
     ) -> None:
-        """Add a run of messages, `first` and on: accepted, but for `exceptions` by index."""
+        """Add a run of messages, `first` and on, each attempted when the one before ended.
+
+        The first was attempted at `begun_ns`; all were accepted but for `exceptions`, by index.
+        """
         rows = len(finished_ns)
+        finished = array("q", finished_ns)
+        attempted = array("q", [begun_ns]) + finished[:-1]
         outcomes = bytearray([Outcome.ACCEPTED]) * rows
         for index, outcome in exceptions.items():
             outcomes[index] = outcome
         self._sent.extend(
             array("I", [client]) * rows,
-            range(first, first + rows),
-            intended_ns,
-            attempted_ns,
-            finished_ns,
+            array("Q", range(first, first + rows)),
+            array("q", intended_ns),
+            attempted,
+            finished,
             bytes(outcomes),
             bytes([connected]) * rows,
         )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import struct
 import subprocess
 import sys
+import zlib
 from array import array
 from pathlib import Path
 
@@ -146,6 +148,13 @@ def test_a_whole_block_taken_out_makes_the_file_incomplete(tmp_path: Path) -> No
     found = read_columns(path)
     assert not found.complete
     assert "end block says" in (found.problem or "")
+
+
+def test_an_end_block_of_two_rows_makes_the_file_incomplete(tmp_path: Path) -> None:
+    body = bytes(32)
+    header = struct.pack("<4sHHIII", b"NHB1", 0, 0, 2, len(body), zlib.crc32(body))
+    (tmp_path / "w").write_bytes(MAGIC + header + body)
+    assert not read_columns(tmp_path / "w").complete
 
 
 def test_a_file_left_by_an_exception_has_its_rows_but_is_incomplete(tmp_path: Path) -> None:

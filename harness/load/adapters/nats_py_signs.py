@@ -97,6 +97,8 @@ class WatchedClient(NatsClient):
         return f"{url.hostname}:{url.port}" if url is not None else ""
 
     async def _on_error(self, error: Exception) -> None:
+        if self.rejected.is_set():
+            return  # the reset that follows a rejection says less than the rejection
         self.complaint = f"{type(error).__name__}: {error}"
         if not self._opened and "authorization" in str(error).lower():
             self.rejected.set()

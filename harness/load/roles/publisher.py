@@ -77,7 +77,7 @@ class Publisher(Sender):
             self.plan.id,
             first=self._first,
             intended_ns=self._intended_ns[:rows],
-            attempted_ns=[self._begun_ns, *finished_ns[:-1]],
+            begun_ns=self._begun_ns,
             finished_ns=finished_ns,
             exceptions=self._exceptions,
             connected=self._connected,

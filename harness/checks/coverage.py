@@ -11,6 +11,7 @@ from harness.history.ledger import Ledger
 from harness.history.tables import Outcome
 
 NAME = "coverage"
+STUCK_NS = 1_000_000_000
 
 
 def judge_coverage(case: Case) -> Result:
@@ -18,9 +19,12 @@ def judge_coverage(case: Case) -> Result:
 
     Loss is counted at confirmed subscriptions that are not closed. So an accepted message
     for which there was none, or a subscription that gave up for good under load, leaves
-    a hole in what was watched, and the run is inconclusive.
+    a hole in what was watched, and the run is inconclusive. So does a sender that, at the
+    end of the load, had not attempted messages due more than a second before: what is
+    not sent cannot be lost.
     """
-    return Result(findings=(*_uncovered(case.ledger), *_closed(case.ledger)))
+    ledger = case.ledger
+    return Result(findings=(*_uncovered(ledger), *_closed(ledger), *_stuck(ledger)))
 
 
 def _uncovered(ledger: Ledger) -> Iterator[Finding]:
@@ -50,6 +54,21 @@ def _closed(ledger: Ledger) -> Iterator[Finding]:
                 f"{iteration.relative_s(where.closed_ns):.3f} s; what it missed from then on "
                 "is not counted as lost",
                 "allow its clients more reconnect attempts",
+            )
+
+
+def _stuck(ledger: Ledger) -> Iterator[Finding]:
+    stop_ns = ledger.iteration.load_stop_ns or 0
+    for rank, sender in enumerate(ledger.senders):
+        due_ns = ledger.unattempted_ns(rank)
+        if count := int(np.count_nonzero(due_ns < stop_ns - STUCK_NS)):
+            yield Finding(
+                NAME,
+                Verdict.INCONCLUSIVE,
+                f"{sender.name} was stuck: {count} message(s) due more than "
+                f"{STUCK_NS / 1e9:g} s before the load stopped were never attempted",
+                "the client library may have blocked; see send_lateness, and the logs in workers/",
+                n=count,
             )
 
 

@@ -29,6 +29,7 @@ NAME = "thresholds"
 FROM_EVENTS = frozenset(
     {"detection_time", "reconnect_latency", "failover_time", "reconnect_attempts"}
 )
+UNENDED = "let the run go to its end"
 ANYTHING = Interval(-math.inf, math.inf)
 # A late loop can make these shorter as well as longer: their beginning is stamped by it.
 LAG_SHORTENS = frozenset({"reconnect_latency", "outage_window"})
@@ -105,7 +106,9 @@ def _judge(
             NAME,
             Verdict.INCONCLUSIVE,
             f"{text}: {condition}: there is no value to judge",
-            "nothing of this kind happened; see whether the scenario can produce it",
+            UNENDED
+            if not evidence.ended
+            else "nothing of this kind happened; see whether the scenario can produce it",
             metric=text,
             statistic=threshold.statistic,
             condition=condition,
@@ -120,7 +123,7 @@ def _judge(
         NAME,
         verdict,
         f"{text}: {condition}: {bound}{shown} (n={measured.n}){remarks}",
-        _advise(verdict, measured),
+        _advise(verdict, measured, evidence),
         metric=text,
         statistic=threshold.statistic,
         condition=condition,
@@ -168,6 +171,8 @@ def _measure_count(threshold: Threshold, found: Count, *, ended: bool) -> _Measu
     open_ended = found.at_least or not ended
     if found.at_least:
         remarks.append("rows are missing, so this is a lower bound")
+    if not ended:
+        remarks.append("the run was cut short")
     if found.uncertain:
         remarks.append(f"{found.uncertain} of them may only have been late")
     interval = Interval(found.count - found.uncertain, math.inf if open_ended else found.count)
@@ -215,9 +220,11 @@ def _lag(metric: Metric, labels: Mapping[str, str], lags: Mapping[str, float]) -
     return lags.get("under fault", 0.0)
 
 
-def _advise(verdict: Verdict, measured: _Measured) -> str | None:
+def _advise(verdict: Verdict, measured: _Measured, evidence: Evidence) -> str | None:
     if verdict is not Verdict.INCONCLUSIVE:
         return None
+    if not evidence.ended:
+        return UNENDED
     if measured.censored:
         return "give recovery and drain more time, so that every value is seen to its end"
     return "run it again on a quieter machine, or with more messages"

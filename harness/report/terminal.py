@@ -20,6 +20,7 @@ SEVERITY = ("pass", "inconclusive", "fail")
 MAX_ROWS = 20
 MAX_WIDTH = 100
 THRESHOLDS = "thresholds"
+CUTTING = ("completion", "interrupted")
 ALWAYS = ("intended", "accepted", "delivered", "lost", "duplicates", "out_of_order")
 WHEN_ANY = ("acked", "refused", "unknown", "recovered")
 
@@ -114,11 +115,23 @@ def _show(finding: Finding, value: float | None, *, bound: bool) -> str:
 
 
 def _print_findings(report: Report, console: Console) -> None:
-    for one in report.findings:
-        plain = one.check == THRESHOLDS and one.verdict == "fail"
-        if one.verdict == "pass" or plain:
+    """Print what is not a pass, causes before thresholds, with what to do about it.
+
+    Of thresholds, the table above says all but why one is inconclusive; in a run that was
+    cut short the reason is the same for all, and has been told.
+    """
+    cut = any(one.check in CUTTING and one.verdict != "pass" for one in report.findings)
+    causes = [one for one in report.findings if one.check != THRESHOLDS]
+    doubts = [
+        one
+        for one in report.findings
+        if one.check == THRESHOLDS and one.verdict == "inconclusive" and not cut
+    ]
+    for one in (*causes, *doubts):
+        if one.verdict == "pass":
             continue
-        where = f" [iteration {one.iteration}]" if one.iteration and one.iteration > 0 else ""
+        several = len(report.iterations) > 1 and one.iteration is not None
+        where = f" [iteration {one.iteration}]" if several else ""
         line = _verdict(one.verdict).append(f" {one.check}{where}: {one.detail}", style="default")
         console.print(line)
         if one.advice:

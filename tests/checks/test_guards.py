@@ -257,6 +257,20 @@ def test_a_subscription_that_gave_up_under_load_is_inconclusive() -> None:
     assert_inconclusive("coverage", story, "hello-subscriber-1 gave up for good after 5.000 s")
 
 
+def test_a_sender_that_hangs_to_the_end_is_inconclusive_though_nothing_was_lost() -> None:
+    story = Story().core().fault()
+    story.sent = [one for one in story.sent if one.intended < 4.5]
+    story.delivered = [one for one in story.delivered if one.sequence < 350]
+    assert_inconclusive("coverage", story, "hello-publisher-1 was stuck: 350 message(s) due")
+
+
+def test_a_sender_that_the_stop_caught_a_little_behind_is_fine() -> None:
+    story = Story().core()
+    story.sent = [one for one in story.sent if one.intended < 8.5]
+    story.delivered = [one for one in story.delivered if one.sequence < 750]
+    assert findings("coverage", story) == []
+
+
 def test_clients_that_close_when_the_load_is_over_are_fine() -> None:
     story = Story().core().request()
     for client in story.clients:

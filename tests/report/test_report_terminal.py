@@ -92,6 +92,14 @@ def test_an_interrupted_run_says_so_at_once() -> None:
     assert printed(report_on(story)).startswith("INCONCLUSIVE (INTERRUPTED)  story")
 
 
+def test_a_run_that_was_cut_short_gives_its_reason_once() -> None:
+    story = Story(collected=False, thresholds={"duplicates": ["count == 0", "ratio < 1%"]}).core()
+    story.event(9.9, "run.interrupted", by="SIGINT")
+    text = printed(report_on(story), width=120)
+    assert text.count("INCONCLUSIVE  duplicates") == 2
+    assert "INCONCLUSIVE thresholds" not in text
+
+
 def test_reconnects_and_proof_are_shown_with_lower_bounds_marked() -> None:
     text = printed(report_on(failing_over()), width=120)
     assert "gone; back" in text

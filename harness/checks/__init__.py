@@ -95,7 +95,16 @@ def judge(history: History, checks: Sequence[Check] = ITERATION_CHECKS) -> Judge
         verdict=worst(finding.verdict for finding in findings),
         findings=findings,
         metrics=evidence.metrics,
-        iterations=tuple(_conclude(one, history.scenario, over_all) for one in judged),
+        iterations=tuple(
+            _conclude(
+                one,
+                over_all
+                if len(judged) == 1
+                else judge_thresholds(history.scenario, _gather([one])),
+                over_all,
+            )
+            for one in judged
+        ),
         interrupted=interrupted,
         notes=tuple(_collect_notes(history, judged)),
     )
@@ -175,10 +184,15 @@ def _gather(judged: Sequence[_Judged]) -> Evidence:
 
 
 def _conclude(
-    judged: _Judged, scenario: Mapping[str, Any], over_all: Sequence[Finding]
+    judged: _Judged, alone: Sequence[Finding], over_all: Sequence[Finding]
 ) -> IterationJudgement:
-    """Give an iteration its verdict; it answers for a threshold only if the run breaks it."""
-    alone = judge_thresholds(scenario, _gather([judged]))
+    """Give an iteration its verdict; it answers for a threshold only if the run breaks it.
+
+    Args:
+        judged: the iteration.
+        alone: the thresholds judged on its own values.
+        over_all: the same thresholds judged on those of the whole run.
+    """
     blamed = [
         min(own.verdict, whole.verdict, key=lambda verdict: verdict.severity)
         for own, whole in zip(alone, over_all, strict=True)

@@ -89,6 +89,24 @@ def test_a_broken_threshold_fails_the_run() -> None:
     assert (judgement.verdict, judgement.exit_code) == (FAIL, 1)
 
 
+@pytest.mark.parametrize("trouble", ["lost", "miscounted", "silent", "cut"])
+def test_where_rows_may_be_missing_absence_fails_nothing(trouble: str) -> None:
+    story = Story(thresholds={"lost": ["count == 0"], "outage_window": ["max < 1s"]})
+    story.core().fault().silence(4.0, 9.0)
+    worker = "hello-subscribers"
+    if trouble == "lost":
+        story.event(5.0, "worker.lost", worker=worker, returncode=-9)
+    elif trouble == "miscounted":
+        story.said_rows[worker] = {"sent": 0, "delivered": 800}
+    elif trouble == "silent":
+        story.silent_workers.add(worker)
+    else:
+        story.broken_columns[worker] = "cut short"
+    judgement = judge(story.history())
+    assert judgement.verdict is INCONCLUSIVE
+    assert {one.verdict for one in judgement.findings[:2]} == {INCONCLUSIVE}
+
+
 @pytest.mark.parametrize(("verdict", "code"), [(PASS, 0), (FAIL, 1), (INCONCLUSIVE, 3)])
 def test_the_exit_code_follows_the_verdict(verdict: Verdict, code: int) -> None:
     judgement = judge(Story().core().history())

@@ -113,6 +113,12 @@ def test_a_delivery_of_an_earlier_message_does_not_end_the_wait() -> None:
     assert list(found.bounds) == pytest.approx([0.601], abs=1e-6)
 
 
+def test_a_message_attempted_before_the_effect_was_seen_does_not_end_the_wait() -> None:
+    story = Story().core().fault(at=3.995).silence(4.01, 4.6)
+    found = values(story, "time_to_first_delivery")  # message 300, due at 4.0, still got through
+    assert list(found.bounds) == pytest.approx([0.606], abs=1e-6)
+
+
 def test_a_message_that_never_came_is_a_lower_bound_up_to_the_end_of_load() -> None:
     story = Story().core().fault(at=4.0).silence(4.0, 9.0)
     found = values(story, "time_to_first_delivery")

@@ -5,6 +5,7 @@ The bodies run in processes of their own, since the lab is entered before thread
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -82,12 +83,10 @@ def test_a_signal_reaches_the_inside_once(number: int) -> None:
     code = """
 import signal
 def main():
-    got = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, frame: got.append(number))
+    watched = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, watched)
     print("ready", flush=True)
-    signal.pause()
-    print(got, flush=True)
+    print(int(signal.sigwait(watched)), signal.sigtimedwait(watched, 0.3), flush=True)
     return 9
 sys.exit(run_in_lab(main))
 """
@@ -96,7 +95,28 @@ sys.exit(run_in_lab(main))
         assert process.stdout.readline() == "ready\n"
         process.send_signal(number)
         said, complained = process.communicate(timeout=60)
-    assert (process.returncode, said + complained) == (9, f"[{int(number)}]\n")
+    assert (process.returncode, said + complained) == (9, f"{int(number)} None\n")
+
+
+def test_a_signal_at_any_moment_ends_the_line() -> None:
+    code = """
+import signal
+def main():
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    signal.sigwait({signal.SIGINT})  # time.sleep would miss one that comes just before it
+    return 130
+print("ready", flush=True)
+sys.exit(run_in_lab(main))
+"""
+    for delay_s in [0.0, 0.001, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03] * 3:
+        with python(code) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(delay_s)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) in (130, -2, 1)
+            process.communicate()
 
 
 def test_orphans_are_reaped_and_stragglers_die_with_the_inside(tmp_path: Path) -> None:

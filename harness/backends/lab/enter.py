@@ -15,10 +15,9 @@ import select
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from harness.backends.lab import namespaces as ns
 from harness.errors import CapabilityError
@@ -28,8 +27,8 @@ EXIT_BROKEN = 70  # of a process in the line that could not do its part
 CAP_NET_ADMIN = 12
 CAP_SYS_ADMIN = 21
 
-_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_Handler = Callable[[int, FrameType | None], Any] | int | None
+_WATCHED = frozenset((signal.SIGINT, signal.SIGTERM, signal.SIGCHLD))
+_Mask = set[int | signal.Signals]
 _READY = b"ready"
 _inside = False
 
@@ -54,18 +53,18 @@ def run_in_lab(main: Callable[[], int]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     report, told = os.pipe()
-    with _signals_held():
-        door, lifeline = _fork_tied(lambda: _be_door(main, told))
-        os.close(told)
-        previous = _forward_signals(door)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+    handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
+        door, lifeline = _fork_tied(lambda: _be_door(main, told, mask))
+        os.close(told)
         with os.fdopen(report, "rb") as reader:
             said = reader.read()
-        _, status = os.waitpid(door, 0)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        status = _attend(door)
         os.close(lifeline)
+    finally:
+        signal.signal(signal.SIGCHLD, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     if said != _READY:
         raise CapabilityError(said.decode(errors="replace") or "the lab ended while it was made")
     return _exit_code(status)
@@ -81,18 +80,16 @@ def privileged() -> bool:
     return False
 
 
-def _be_door(main: Callable[[], int], told: int) -> int:
+def _be_door(main: Callable[[], int], told: int, mask: _Mask) -> int:
     os.setpgid(0, 0)
     try:
         _make_namespaces()
     except OSError as error:
         os.write(told, _step(error).encode())
         return EXIT_BROKEN
-    init, lifeline = _fork_tied(lambda: _be_init(main, told))
+    init, lifeline = _fork_tied(lambda: _be_init(main, told, mask))
     os.close(told)
-    _forward_signals(init)
-    _release_signals()
-    _, status = os.waitpid(init, 0)
+    status = _attend(init)
     os.close(lifeline)
     return _exit_code(status)
 
@@ -109,7 +106,7 @@ def _make_namespaces() -> None:
         Path(f"/proc/self/{name}").write_text(text, encoding="ascii")
 
 
-def _be_init(main: Callable[[], int], told: int) -> int:
+def _be_init(main: Callable[[], int], told: int, mask: _Mask) -> int:
     try:
         # Else the mounts below would show outside as well.
         ns.mount("none", "/", None, ns.MS_REC | ns.MS_PRIVATE)
@@ -121,19 +118,16 @@ def _be_init(main: Callable[[], int], told: int) -> int:
     os.close(told)
     child = os.fork()
     if child == 0:
-        _leave(lambda: _be_inside(main))
-    _forward_signals(child)
-    _release_signals()
-    while True:
-        pid, status = os.waitpid(-1, 0)
-        if pid == child:
-            return _exit_code(status)
+        _leave(lambda: _be_inside(main, mask))
+    return _exit_code(_attend(child))
 
 
-def _be_inside(main: Callable[[], int]) -> int:
+def _be_inside(main: Callable[[], int], mask: _Mask) -> int:
     global _inside  # noqa: PLW0603 - a fact about this process
     _inside = True
-    _release_signals()  # what came meanwhile goes to the handlers that the caller had
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return main()
 
 
@@ -180,25 +174,18 @@ def _leave(act: Callable[[], int]) -> NoReturn:
         os._exit(code)
 
 
-@contextlib.contextmanager
-def _signals_held() -> Iterator[None]:
-    signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
-    try:
-        yield
-    finally:
-        _release_signals()
+def _attend(child: int) -> int:
+    """Pass signals on to `child` until it ends, reap whatever else ends; return its status.
 
-
-def _release_signals() -> None:
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
-
-
-def _forward_signals(child: int) -> dict[signal.Signals, _Handler]:
-    def forward(number: int, _frame: FrameType | None) -> None:
-        with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
-            os.kill(child, number)
-
-    return {number: signal.signal(number, forward) for number in _FORWARDED}
+    The signals are blocked and taken by sigwait: a handler could be left unrun by a
+    signal that comes just before a blocking call, and Ctrl-C would be lost.
+    """
+    while True:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == child:
+            return status
+        if pid == 0 and (number := signal.sigwait(_WATCHED)) != signal.SIGCHLD:
+            os.kill(child, number)  # not reaped yet, so the pid is its own
 
 
 def _exit_code(status: int) -> int:

@@ -40,7 +40,7 @@ class Publisher(Sender):
         return int(self._bursting and not self._given_up)
 
     async def send(self, first: int, intended_ns: list[int]) -> None:
-        """Publish the messages `first` and on; leave off at `stop_ns`."""
+        """Publish the messages `first` and on; leave off at `last_call_ns`."""
         self._first, self._intended_ns = first, intended_ns
         publish, subject, end = self.client.publish, self.plan.subject, self._finished_ns.append
         payloads = self.maker.batch(first, intended_ns)
@@ -48,7 +48,7 @@ class Publisher(Sender):
         turned = self._watch_turn()
         now_ns = self._begun_ns = monotonic_ns()
         for payload in payloads:
-            if now_ns >= self.stop_ns:
+            if now_ns >= self.last_call_ns:
                 break
             try:
                 await publish(subject, payload)

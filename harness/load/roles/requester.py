@@ -44,12 +44,12 @@ class Requester(Sender):
         return self._timeout_s + STOP_GRACE_S
 
     async def send(self, first: int, intended_ns: list[int]) -> None:
-        """Start the requests `first` and on; leave off at `stop_ns`."""
+        """Start the requests `first` and on; leave off at `last_call_ns`."""
         payloads = self.maker.batch(first, intended_ns)
         for index, payload in enumerate(payloads):
-            while len(self._tasks) >= self._max_in_flight and monotonic_ns() < self.stop_ns:
+            while len(self._tasks) >= self._max_in_flight and monotonic_ns() < self.last_call_ns:
                 await self.wait_awake(STOP_GRACE_S)
-            if monotonic_ns() >= self.stop_ns:
+            if monotonic_ns() >= self.last_call_ns:
                 return
             task = asyncio.create_task(self._ask(first + index, intended_ns[index], payload))
             self._tasks.add(task)
@@ -76,7 +76,7 @@ class Requester(Sender):
     async def _ask(self, sequence: int, intended_ns: int, payload: bytes) -> None:
         connected = int(self.client.connected())
         attempted_ns = monotonic_ns()
-        if attempted_ns >= self.stop_ns:
+        if attempted_ns >= self.last_call_ns:
             return
         request = _Request(intended_ns, attempted_ns, connected)
         self._requests[sequence] = request

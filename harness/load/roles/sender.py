@@ -16,6 +16,8 @@ from harness.load.plan import ClientPlan
 PROBE_PERIOD_S = 0.02
 END_MARKER_PERIOD_S = 0.05
 STOP_GRACE_S = 1.0
+# Timers are about a millisecond coarse: what was due just before the stop still goes out.
+LAST_CALL_NS = 20_000_000
 NEVER_NS = 2**63 - 1
 # How many messages go out before the loop turns: other clients of the worker wait as long.
 BURST = 256
@@ -25,7 +27,8 @@ class Sender(ABC):
     """A client that sends on a schedule.
 
     Attributes:
-        stop_ns: nothing is attempted from here on.
+        stop_ns: nothing that is due from here on is attempted.
+        last_call_ns: nothing at all is attempted from here on.
         ended: set when pacing is over and nothing is in flight, or was given up.
     """
 
@@ -38,6 +41,7 @@ class Sender(ABC):
         self.emit = emit
         self.maker = PayloadMaker(run, plan.id, plan.payload_bytes or HEADER_BYTES)
         self.stop_ns = NEVER_NS
+        self.last_call_ns = NEVER_NS
         self.ended = asyncio.Event()
         self.ended.set()
         self._wakers: list[asyncio.Future[None]] = []
@@ -49,7 +53,7 @@ class Sender(ABC):
 
     @abstractmethod
     async def send(self, first: int, intended_ns: list[int]) -> None:
-        """Attempt the messages `first` and on; leave off at `stop_ns`."""
+        """Attempt the messages `first` and on; leave off at `last_call_ns`."""
 
     @abstractmethod
     async def land(self) -> None:
@@ -83,13 +87,15 @@ class Sender(ABC):
         self.ended.clear()
         schedule = Schedule(start_ns, self.plan.offset_s, self.plan.rate or 1.0)
         sent = 0
-        while (now_ns := monotonic_ns()) < self.stop_ns:
+        while (now_ns := monotonic_ns()) < self.last_call_ns:
             due = schedule.count_before(min(now_ns + 1, self.stop_ns))
             if due > sent:
                 upto = min(due, sent + BURST)
                 await self.send(sent, schedule.due_between(sent, upto))
                 sent = upto
                 await asyncio.sleep(0)
+            elif now_ns >= self.stop_ns:
+                break
             else:
                 await self._sleep_until(min(schedule.due_ns(sent), self.stop_ns))
         await self.land()
@@ -97,8 +103,9 @@ class Sender(ABC):
         self.ended.set()
 
     def stop(self, at_ns: int) -> None:
-        """Attempt nothing from `at_ns` on."""
+        """Attempt nothing that is due from `at_ns` on."""
         self.stop_ns = min(self.stop_ns, at_ns)
+        self.last_call_ns = self.stop_ns + LAST_CALL_NS
         self.wake()
 
     async def settle(self) -> None:

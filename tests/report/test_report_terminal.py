@@ -50,7 +50,7 @@ def failing_over() -> Story:
 def test_the_verdict_comes_first_and_the_path_last_on_a_line_of_its_own() -> None:
     lines = printed(report_on(failing_over())).splitlines()
     assert lines[0].startswith("FAIL  story  (seed 1; lab")
-    assert lines[-1] == str(FOLDER / "report.json")
+    assert lines[-1] == str((FOLDER / "report.json").absolute())
 
 
 def test_each_threshold_has_a_line_with_value_limit_and_margin() -> None:

@@ -48,9 +48,20 @@ class Iteration:
     nonce: int
     record: EventSink
     phase: str = field(default="setup", init=False)
+    aborted: bool = field(default=False, init=False)
+    _scope: anyio.CancelScope = field(default_factory=anyio.CancelScope, init=False)
+
+    def abort(self) -> None:
+        """End the iteration early: no more phases, but the workers are still collected."""
+        self.aborted = True
+        self._scope.cancel()
 
     async def run(self) -> None:
         """Run to the end; raise HarnessError (alone or in a group) when it cannot."""
+        with self._scope:
+            await self._run()
+
+    async def _run(self) -> None:
         started_ns = now_ns()
         async with self.backend.cluster(
             self.scenario.cluster,
@@ -91,10 +102,15 @@ class Iteration:
     async def _conduct(
         self, cluster: Cluster, workers: Fleet, names: dict[str, str], started_ns: int
     ) -> None:
-        """Go through the phases while servers and workers are watched; always collect."""
+        """Go through the phases while servers and workers are watched; always collect.
+
+        An abort from here on ends the phases only: cluster and workers live on until
+        the columns are written.
+        """
         collected = False
         try:
             async with anyio.create_task_group() as watchers:
+                self._scope = watchers.cancel_scope
                 watchers.start_soon(cluster.watch)
                 watchers.start_soon(workers.watch)
                 with self._entered("setup", started_ns):

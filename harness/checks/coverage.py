@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from harness.checks.base import Case, Check, Finding, Result, Verdict
+from harness.history.connections import trace
+from harness.history.facts import Iteration
 from harness.history.ledger import Ledger
 from harness.history.tables import Outcome
 
@@ -21,10 +23,12 @@ def judge_coverage(case: Case) -> Result:
     for which there was none, or a subscription that gave up for good under load, leaves
     a hole in what was watched, and the run is inconclusive. So does a sender that, at the
     end of the load, had not attempted messages due more than a second before: what is
-    not sent cannot be lost.
+    not sent cannot be lost. And so does a client that lost its server under load and was
+    not connected again by the end: the run was too short to tell what became of it.
     """
     ledger = case.ledger
-    return Result(findings=(*_uncovered(ledger), *_closed(ledger), *_stuck(ledger)))
+    away = _away(ledger.iteration)
+    return Result(findings=(*_uncovered(ledger), *_closed(ledger), *_stuck(ledger), *away))
 
 
 def _uncovered(ledger: Ledger) -> Iterator[Finding]:
@@ -69,6 +73,22 @@ def _stuck(ledger: Ledger) -> Iterator[Finding]:
                 f"{STUCK_NS / 1e9:g} s before the load stopped were never attempted",
                 "the client library may have blocked; see send_lateness, and the logs in workers/",
                 n=count,
+            )
+
+
+def _away(iteration: Iteration) -> Iterator[Finding]:
+    closed = {event["client"] for event in iteration.of_kind("client.closed")}
+    for client in iteration.clients:
+        last = next(reversed(trace(iteration, client)), None)
+        if last is None or last.broke_ns is None or client.name in closed:
+            continue
+        if last.back_ns is None and last.broke_ns < (iteration.load_stop_ns or 0):
+            yield Finding(
+                NAME,
+                Verdict.INCONCLUSIVE,
+                f"{client.name} lost {last.server} at {iteration.relative_s(last.broke_ns):.3f} s "
+                "and was not connected again by the end",
+                "give it more recovery, or look for why it cannot come back",
             )
 
 

@@ -257,6 +257,14 @@ def test_a_subscription_that_gave_up_under_load_is_inconclusive() -> None:
     assert_inconclusive("coverage", story, "hello-subscriber-1 gave up for good after 5.000 s")
 
 
+def test_a_client_that_is_not_back_by_the_end_is_inconclusive() -> None:
+    story = Story().core().fault()
+    story.event(5.0, "client.sign", client="hello-subscriber-1", sign="UnexpectedEOF")
+    assert_inconclusive("coverage", story, "hello-subscriber-1 lost n1 at 5.000 s and was not")
+    story.event(5.5, "client.reconnected", client="hello-subscriber-1", server="n2", attempts=1)
+    assert findings("coverage", story) == []
+
+
 def test_a_sender_that_hangs_to_the_end_is_inconclusive_though_nothing_was_lost() -> None:
     story = Story().core().fault()
     story.sent = [one for one in story.sent if one.intended < 4.5]

@@ -44,7 +44,7 @@ def obstacle() -> Obstacle | None:
     try:
         with os.fdopen(report, "rb") as reader, os.fdopen(told, "wb") as writer:
             _load_netlink()
-            code = run_in_lab(lambda: _try_network(writer.fileno()))
+            code = run_in_lab(lambda: _try_network(writer.fileno()), heed_signals=False)
             writer.close()
             said = reader.read().decode(errors="replace")
     except (CapabilityError, OSError) as error:

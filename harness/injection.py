@@ -20,6 +20,7 @@ class Injection:
     Attributes:
         phase_ns: when the fault phase started, monotonic.
         phase_s: how long the fault phase was asked to last; None when faults decide.
+        claims: which fault has which node for itself; shared by all steps of an iteration.
     """
 
     fault: Fault
@@ -28,6 +29,7 @@ class Injection:
     random: Random
     phase_ns: int
     phase_s: float | None
+    claims: dict[str, str]
 
     async def run(self) -> None:
         """Inject and heal at the planned times; a failure is recorded and judged later.
@@ -40,6 +42,7 @@ class Injection:
         edge = "effect"
         try:
             strike = self._aim()
+            self._claim(strike)
             facts: dict[str, Any] = {
                 "fault": fault.name,
                 "action": fault.action,
@@ -54,11 +57,25 @@ class Injection:
             record("fault.healed", **facts)
         except FaultError as error:
             record("fault.failed", fault=fault.name, message=str(error), edge=edge)
+        finally:
+            for node in [node for node, holder in self.claims.items() if holder == fault.name]:
+                del self.claims[node]
 
     def _aim(self) -> Strike:
         names = resolve(self.fault, tuple(self.cluster.nodes), self.attachments, self.random)
         nodes = tuple(self.cluster.nodes[name] for name in names)
         return Strike(self.fault.name, self.fault.action, nodes, self.cluster.record)
+
+    def _claim(self, strike: Strike) -> None:
+        """Take the nodes for this fault; FaultError when another one holds them now."""
+        if not self.fault.claims_nodes:
+            return
+        for node in strike.nodes:
+            if (holder := self.claims.get(node.name)) is not None:
+                raise FaultError(
+                    f"{node.name} is under the fault {holder} already; neither could be proven"
+                )
+        self.claims.update({node.name: self.fault.name for node in strike.nodes})
 
     def _hold_s(self) -> float:
         """Return how long to hold: as asked, else to the end of the fault phase."""

@@ -171,11 +171,12 @@ class Iteration:
             return frozenset(names[address] for address in addresses if address in names)
 
         length_s = self.scenario.phases.fault
+        claims: dict[str, str] = {}
         async with anyio.create_task_group() as steps:
             for fault in self.scenario.faults:
                 assert isinstance(fault, Fault)
                 dice = Random(f"{self.scenario.seed}/{self.index}/{fault.name}")
-                injection = Injection(fault, cluster, attachments, dice, fault_ns, length_s)
+                injection = Injection(fault, cluster, attachments, dice, fault_ns, length_s, claims)
                 steps.start_soon(injection.run)
         if length_s is not None:
             await sleep_until(fault_ns + to_ns(length_s))

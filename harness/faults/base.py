@@ -17,7 +17,7 @@ import anyio
 
 from harness.clock import now_ns
 from harness.cluster.protocols import Capability, Cluster, EventSink, Exit, Node
-from harness.errors import FaultError
+from harness.errors import FaultError, ServerError
 from harness.scenario.model import FaultStep
 from harness.scopes import bounded_cleanup
 
@@ -65,9 +65,12 @@ class Fault(FaultStep):
 
     Class attributes:
         needs: what a backend must be able to do for it.
+        claims_nodes: it needs its nodes for itself: while it holds, no other such fault
+            may act on them, since neither could be proven.
     """
 
     needs: ClassVar[frozenset[Capability]] = frozenset()
+    claims_nodes: ClassVar[bool] = True
 
     @abstractmethod
     def active(self, cluster: Cluster, strike: Strike) -> AbstractAsyncContextManager[None]:
@@ -140,9 +143,17 @@ async def start_again(strike: Strike) -> None:
     """Start the struck nodes that are down and return once each is healthy in the cluster."""
 
     async def start(node: Node) -> None:
-        if not node.running:
+        if not node.running:  # one that would not end is still there
             await node.start()
-        await node.wait_healthy(EFFECT_LIMIT_S)
+        await require_healthy(node)
         strike.undo(node, "started again, healthy and routed to every running peer")
 
     await on_each(strike.nodes, start)
+
+
+async def require_healthy(node: Node) -> None:
+    """Return once the node is healthy in the cluster; FaultError when it does not come to that."""
+    try:
+        await node.wait_healthy(EFFECT_LIMIT_S)
+    except ServerError as error:
+        raise FaultError(str(error)) from error

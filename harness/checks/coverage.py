@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from harness.checks.base import Case, Check, Finding, Result, Verdict
-from harness.history.connections import trace
+from harness.history.connections import closed_under_load, trace
 from harness.history.facts import Iteration
 from harness.history.ledger import Ledger
 from harness.history.tables import Outcome
@@ -19,16 +19,22 @@ STUCK_NS = 1_000_000_000
 def judge_coverage(case: Case) -> Result:
     """Judge whether the absence of a message could be seen at all.
 
-    Loss is counted at confirmed subscriptions that are not closed. So an accepted message
-    for which there was none, or a subscription that gave up for good under load, leaves
-    a hole in what was watched, and the run is inconclusive. So does a sender that, at the
-    end of the load, had not attempted messages due more than a second before: what is
-    not sent cannot be lost. And so does a client that lost its server under load and was
-    not connected again by the end: the run was too short to tell what became of it.
+    Loss is counted at confirmed subscriptions that are not closed, and of what was sent. So
+    each of these leaves a hole in what was watched, and makes the run inconclusive:
+
+    - an accepted message for which there was no such subscription;
+    - a client of any role, each member of a queue group too, that gave up for good under
+      load;
+    - a sender that, at the end of the load, had not attempted messages due more than a
+      second before: what is not sent cannot be lost;
+    - a client that lost its server under load and was not connected again by the end: the
+      run was too short to tell what became of it.
     """
     ledger = case.ledger
     away = _away(ledger.iteration)
-    return Result(findings=(*_uncovered(ledger), *_closed(ledger), *_stuck(ledger), *away))
+    return Result(
+        findings=(*_uncovered(ledger), *_closed(ledger.iteration), *_stuck(ledger), *away)
+    )
 
 
 def _uncovered(ledger: Ledger) -> Iterator[Finding]:
@@ -46,17 +52,20 @@ def _uncovered(ledger: Ledger) -> Iterator[Finding]:
         )
 
 
-def _closed(ledger: Ledger) -> Iterator[Finding]:
-    iteration = ledger.iteration
-    for _, where in ledger.places():
-        under_load = where.closed_ns < (iteration.load_stop_ns or 0)
-        if where.receives and under_load:
+def _closed(iteration: Iteration) -> Iterator[Finding]:
+    for client in iteration.clients:
+        closed_ns = closed_under_load(iteration).get(client.name)
+        if closed_ns is not None:
+            hole = (
+                "what it was to send from then on was not tested"
+                if client.sends
+                else "what it missed from then on is not counted as lost"
+            )
             yield Finding(
                 NAME,
                 Verdict.INCONCLUSIVE,
-                f"{where.name} gave up for good after "
-                f"{iteration.relative_s(where.closed_ns):.3f} s; what it missed from then on "
-                "is not counted as lost",
+                f"{client.name} gave up for good after {iteration.relative_s(closed_ns):.3f} s; "
+                f"{hole}",
                 "allow its clients more reconnect attempts",
             )
 
@@ -77,7 +86,7 @@ def _stuck(ledger: Ledger) -> Iterator[Finding]:
 
 
 def _away(iteration: Iteration) -> Iterator[Finding]:
-    closed = {event["client"] for event in iteration.of_kind("client.closed")}
+    closed = closed_under_load(iteration)
     for client in iteration.clients:
         last = next(reversed(trace(iteration, client)), None)
         if last is None or last.broke_ns is None or client.name in closed:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from harness.checks.base import Case, Check, Finding, Result, Verdict
-from harness.history.ledger import Ledger
+from harness.history.ledger import Array, Ledger
 from harness.history.tables import Outcome
 from harness.scenario.metrics import PHASES
 
@@ -16,6 +17,8 @@ ENOUGH = 0.9
 LATE_NS = 50_000_000
 LATE_SHARE = 0.01
 ADVICE = "lower the rate, use more publishers, or run on a machine with more to spare"
+ANSWERED_BY = frozenset({"refused", "unknown", "lost", "failover_time"})
+UNANSWERED = "see why it could not send; a threshold on refused or unknown says how much is allowed"
 
 
 def judge_traffic(case: Case) -> Result:
@@ -25,8 +28,14 @@ def judge_traffic(case: Case) -> Result:
     least 90 % of the messages that were due, at least 90 % must have been accepted (or
     acknowledged), and at least 90 % of what was accepted must have arrived. Without any
     traffic, or with less, the run is inconclusive: what follows was not tested under
-    the load that was asked for. A sender that was more than 50 ms late with more than
-    1 % of its messages in steady is named in the notes.
+    the load that was asked for.
+
+    A sender of whose attempts in recovery less than 90 % were accepted (or acknowledged)
+    makes the run inconclusive too, unless a threshold speaks of what that may do: of
+    `refused`, `unknown`, `lost` or `failover_time`.
+
+    A sender that was more than 50 ms late with more than 1 % of its messages in steady is
+    named in the notes.
     """
     ledger = case.ledger
     delivered = sum(len(ledger.arrivals(place)[1]) for place, _ in ledger.places())
@@ -39,7 +48,7 @@ def judge_traffic(case: Case) -> Result:
             n=ledger.attempts,
         )
         return Result(findings=(finding,))
-    findings = list(_judge_steady(ledger))
+    findings = [*_judge_steady(ledger), *_judge_recovery(ledger, case.scenario)]
     if not findings:
         findings.append(
             Finding(
@@ -55,7 +64,7 @@ def judge_traffic(case: Case) -> Result:
 def _judge_steady(ledger: Ledger) -> Iterator[Finding]:
     steady = ledger.phase == PHASES.index("steady")
     outcome = ledger.sent["outcome"]
-    accepted = (outcome == Outcome.ACCEPTED) | (outcome == Outcome.ACKED)
+    accepted = _accepted(ledger)
     asked_of_all = 0
     for rank, sender in enumerate(ledger.senders):
         asked = ledger.due_by_phase(sender)["steady"]
@@ -83,13 +92,41 @@ def _judge_steady(ledger: Ledger) -> Iterator[Finding]:
             yield _too_little(f"{where.name} received", count, of, "messages accepted for it")
 
 
-def _too_little(who: str, count: int, of: int, what: str) -> Finding:
+def _judge_recovery(ledger: Ledger, scenario: Mapping[str, Any]) -> Iterator[Finding]:
+    named = {str(text).partition("{")[0].strip() for text in scenario.get("thresholds") or ()}
+    if named & ANSWERED_BY:
+        return
+    recovery = ledger.phase == PHASES.index("recovery")
+    accepted = _accepted(ledger)
+    for rank, sender in enumerate(ledger.senders):
+        mine = recovery & (ledger.rank == rank)
+        count, of = int(np.count_nonzero(mine & accepted)), int(np.count_nonzero(mine))
+        if count < ENOUGH * of:
+            yield _too_little(
+                f"{sender.name} accepted",
+                count,
+                of,
+                "messages attempted",
+                phase="recovery",
+                advice=UNANSWERED,
+            )
+
+
+def _accepted(ledger: Ledger) -> Array:
+    outcome = ledger.sent["outcome"]
+    flags: Array = (outcome == Outcome.ACCEPTED) | (outcome == Outcome.ACKED)
+    return flags
+
+
+def _too_little(
+    who: str, count: int, of: int, what: str, *, phase: str = "steady", advice: str = ADVICE
+) -> Finding:
     share = count / of
     return Finding(
         NAME,
         Verdict.INCONCLUSIVE,
-        f"{who} {count} of {of} {what} in steady: {share:.1%}, less than {ENOUGH:.0%}",
-        ADVICE,
+        f"{who} {count} of {of} {what} in {phase}: {share:.1%}, less than {ENOUGH:.0%}",
+        advice,
         value=share,
         limit=ENOUGH,
         margin=share - ENOUGH,

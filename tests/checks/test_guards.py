@@ -286,10 +286,42 @@ def test_clients_that_close_when_the_load_is_over_are_fine() -> None:
     assert findings("coverage", story) == []
 
 
-def test_a_requester_that_gave_up_is_no_hole_in_the_watch() -> None:
-    story = Story().request()
-    story.event(5.0, "client.closed", client="ask-requester-1")
-    assert findings("coverage", story) == []
+@pytest.mark.parametrize("name", ["ask-requester-1", "ask-responder-1", "hello-publisher-1"])
+def test_a_client_of_any_role_that_gave_up_under_load_is_inconclusive(name: str) -> None:
+    story = Story().core().request(1, 2).fault()
+    story.event(5.0, "client.closed", client=name)
+    assert_inconclusive("coverage", story, f"{name} gave up for good after 5.000 s")
+
+
+def test_one_member_of_a_queue_group_that_gave_up_under_load_is_inconclusive() -> None:
+    story = Story().core(1, 2, queue="workers").fault()
+    story.event(5.0, "client.closed", client="hello-subscriber-2")
+    assert_inconclusive("coverage", story, "hello-subscriber-2 gave up for good")
+
+
+def test_a_client_that_was_away_and_gave_up_only_after_the_load_is_inconclusive() -> None:
+    story = Story().core().fault()
+    story.event(5.0, "client.sign", client="hello-publisher-1", sign="UnexpectedEOF")
+    story.event(9.5, "client.closed", client="hello-publisher-1")
+    assert_inconclusive("coverage", story, "hello-publisher-1 lost n1 at 5.000 s and was not")
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.UNKNOWN])
+def test_a_sender_that_hardly_gets_anything_through_in_recovery_is_inconclusive(
+    outcome: Outcome,
+) -> None:
+    story = Story().core().fault().outcome(range(500, 531), outcome)
+    assert_inconclusive("traffic", story, "hello-publisher-1 accepted 269 of 300")
+    nearly = Story().core().fault().outcome(range(500, 530), outcome)
+    assert only("traffic", nearly)[0] is Verdict.PASS
+
+
+@pytest.mark.parametrize("metric", ["refused", "unknown{phase:steady}", "lost", "failover_time"])
+def test_a_threshold_may_answer_for_what_a_sender_could_not_send(metric: str) -> None:
+    story = Story(thresholds={metric: ["count < 500"]}).core().fault()
+    assert only("traffic", story.outcome(range(500, 700), Outcome.REFUSED))[0] is Verdict.PASS
+    story.thresholds = {"duplicates": ["count == 0"]}
+    assert only("traffic", story)[0] is Verdict.INCONCLUSIVE
 
 
 def test_lag_under_load_is_noted_with_the_phase_it_fell_in() -> None:

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from harness.checks.base import Case, Check, Finding, Result, Verdict
-from harness.history.ledger import Array, Ledger
+from harness.history.facts import Iteration
+from harness.history.ledger import Array, Ledger, phase_spans
 from harness.history.tables import Outcome
 from harness.scenario.metrics import PHASES
+from harness.units import parse_duration
 
 NAME = "traffic"
 ENOUGH = 0.9
@@ -34,6 +36,10 @@ def judge_traffic(case: Case) -> Result:
     makes the run inconclusive too, unless a threshold speaks of what that may do: of
     `refused`, `unknown`, `lost` or `failover_time`.
 
+    With faults, there must also have been a message due between the first hit and the end
+    of the last healing, and one in recovery, unless the scenario asks for none of that:
+    otherwise nothing was tested, however little went wrong.
+
     A sender that was more than 50 ms late with more than 1 % of its messages in steady is
     named in the notes.
     """
@@ -48,7 +54,11 @@ def judge_traffic(case: Case) -> Result:
             n=ledger.attempts,
         )
         return Result(findings=(finding,))
-    findings = [*_judge_steady(ledger), *_judge_recovery(ledger, case.scenario)]
+    findings = [
+        *_judge_steady(ledger),
+        *_judge_recovery(ledger, case.scenario),
+        *_judge_exposure(ledger, case.scenario),
+    ]
     if not findings:
         findings.append(
             Finding(
@@ -110,6 +120,39 @@ def _judge_recovery(ledger: Ledger, scenario: Mapping[str, Any]) -> Iterator[Fin
                 phase="recovery",
                 advice=UNANSWERED,
             )
+
+
+def _judge_exposure(ledger: Ledger, scenario: Mapping[str, Any]) -> Iterator[Finding]:
+    """Judge whether anything was due while a fault held, and after it."""
+    iteration = ledger.iteration
+    hits = [hit.at_ns for fault in iteration.faults for hit in fault.hits]
+    if not hits:
+        return
+    healed = [
+        iteration.end_ns if one.healed_ns is None else one.healed_ns for one in iteration.faults
+    ]
+    spans = [("under a fault, from the first hit to the last healing", min(hits), max(healed))]
+    recovery = [one for one in phase_spans(iteration) if one[0] == "recovery"]
+    if _asks_for_recovery(iteration, scenario):
+        spans += [("in recovery", start_ns, end_ns) for _, start_ns, end_ns in recovery]
+    for when, start_ns, end_ns in spans:
+        if not any(iteration.due(sender, start_ns, end_ns) for sender in ledger.senders):
+            yield Finding(
+                NAME,
+                Verdict.INCONCLUSIVE,
+                f"no message was due {when}, so nothing is known of that time",
+                "raise the rate, or make the fault and phases.recovery longer",
+                n=0,
+            )
+
+
+def _asks_for_recovery(iteration: Iteration, scenario: Mapping[str, Any]) -> bool:
+    """Tell whether recovery was to last; by its record where the scenario does not say."""
+    asked = (scenario.get("phases") or {}).get("recovery")
+    if asked is None:
+        lasted = [one for one in iteration.phases if one.name == "recovery"]
+        return any(one.end_ns is not None and one.end_ns > one.start_ns for one in lasted)
+    return (parse_duration(asked) if isinstance(asked, str) else float(asked)) > 0
 
 
 def _accepted(ledger: Ledger) -> Array:

@@ -5,30 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from guards import CHECKS, assert_inconclusive, findings, only
 from story import Delivered, Sent, Story, tell
 
-from harness.checks import ITERATION_CHECKS, judge
-from harness.checks.base import Case, Finding, Verdict
+from harness.checks import judge
+from harness.checks.base import Case, Verdict
 from harness.history.tables import Integrity, Outcome
-
-CHECKS = {check.name: check for check in ITERATION_CHECKS}
-
-
-def findings(check: str, story: Story) -> list[Finding]:
-    history = story.history()
-    return list(CHECKS[check].run(Case(history.iterations[0], history.scenario)).findings)
-
-
-def only(check: str, story: Story) -> tuple[Verdict, str]:
-    (finding,) = findings(check, story)
-    return finding.verdict, finding.detail
-
-
-def assert_inconclusive(check: str, story: Story, words: str) -> None:
-    found = findings(check, story)
-    assert {one.verdict for one in found} == {Verdict.INCONCLUSIVE}
-    assert any(words in one.detail for one in found), [one.detail for one in found]
-    assert judge(story.history()).verdict is Verdict.INCONCLUSIVE
 
 
 @pytest.mark.parametrize("check", sorted(CHECKS))
@@ -86,6 +68,30 @@ def test_a_steady_phase_in_which_nothing_was_due_is_inconclusive() -> None:
     assert_inconclusive("traffic", story.core(), "no message was due in steady")
 
 
+def test_a_run_in_which_nothing_was_due_under_the_fault_is_inconclusive() -> None:
+    story = Story().core(rate=1).fault(at=4.1, heal=4.9)
+    assert_inconclusive("traffic", story, "no message was due under a fault, from the first hit")
+    assert only("traffic", Story().core(rate=1).fault(at=4.1, heal=5.1))[0] is Verdict.PASS
+
+
+def test_several_faults_are_exposed_from_the_first_hit_to_the_last_healing() -> None:
+    story = Story().core(rate=1).fault(at=4.1, heal=4.5).fault("again", at=5.1, heal=5.5)
+    assert only("traffic", story)[0] is Verdict.PASS
+
+
+def test_a_recovery_in_which_nothing_was_due_is_inconclusive() -> None:
+    story = Story()
+    story.phases["recovery"] = 8.5
+    story.core(rate=1).fault(heal=8.4)
+    assert_inconclusive("traffic", story, "no message was due in recovery")
+
+
+def test_a_recovery_that_was_not_asked_for_needs_no_message() -> None:
+    story = Story()
+    story.phases["recovery"] = story.phases["drain"]
+    assert only("traffic", story.core(rate=1).fault(heal=8.4))[0] is Verdict.PASS
+
+
 def test_a_late_sender_is_noted_and_not_judged() -> None:
     story = Story().core()
     for one in story.sent[100:110]:
@@ -98,42 +104,6 @@ def test_a_late_sender_is_noted_and_not_judged() -> None:
     (note,) = judgement.notes
     assert note.startswith("hello-publisher-1 was a late sender: 10 of 200 messages in steady")
     assert note.endswith("at worst 0.080 s")
-
-
-def test_a_fault_that_struck_nothing_is_not_proven() -> None:
-    assert_inconclusive("proof", Story().core().fault(nodes=[]), "it struck no node")
-
-
-def test_a_fault_without_any_event_never_started() -> None:
-    story = Story().core()
-    story.faults.append({"name": "cut", "action": "kill"})
-    assert_inconclusive("proof", story, "fault cut is not proven: it never started")
-
-
-def test_effect_and_undo_must_be_seen_at_every_struck_node() -> None:
-    story = Story().core().fault(nodes=["n1", "n2"])
-    story.events = [
-        one for one in story.events
-        if not (one["kind"] == "fault.observed" and one["node"] == "n2" and one["edge"] == "undo")
-    ]  # fmt: skip
-    assert_inconclusive("proof", story, "no undo was observed at n2")
-    assert_inconclusive("proof", Story().core().fault(proof=False), "no effect was observed at n1")
-
-
-def test_a_failure_at_either_edge_is_told() -> None:
-    story = Story().core().fault()
-    story.event(6.0, "fault.failed", fault="stop-seed", message="n1 stays away", edge="undo")
-    assert_inconclusive("proof", story, "undoing failed: n1 stays away")
-
-
-@pytest.mark.parametrize(
-    ("kind", "words"),
-    [("fault.injected", "injection did not come to an end"), ("fault.healed", "was not healed")],
-)
-def test_a_fault_must_come_to_its_ends(kind: str, words: str) -> None:
-    story = Story().core().fault()
-    story.events = [one for one in story.events if one["kind"] != kind]
-    assert_inconclusive("proof", story, words)
 
 
 def test_a_worker_that_never_said_done_leaves_the_ledger_open() -> None:

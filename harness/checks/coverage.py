@@ -23,6 +23,9 @@ def judge_coverage(case: Case) -> Result:
     each of these leaves a hole in what was watched, and makes the run inconclusive:
 
     - an accepted message for which there was no such subscription;
+    - a single subscription that was never confirmed for a sender it is planned to hear, for
+      its loss of that sender's messages is not counted, whoever else got them; of a queue
+      group one member suffices;
     - a client of any role, each member of a queue group too, that gave up for good under
       load;
     - a sender that, at the end of the load, had not attempted messages due more than a
@@ -33,7 +36,13 @@ def judge_coverage(case: Case) -> Result:
     ledger = case.ledger
     away = _away(ledger.iteration)
     return Result(
-        findings=(*_uncovered(ledger), *_closed(ledger.iteration), *_stuck(ledger), *away)
+        findings=(
+            *_uncovered(ledger),
+            *_unconfirmed(ledger),
+            *_closed(ledger.iteration),
+            *_stuck(ledger),
+            *away,
+        )
     )
 
 
@@ -50,6 +59,26 @@ def _uncovered(ledger: Ledger) -> Iterator[Finding]:
             "look for subscribers that closed or were never confirmed",
             n=count,
         )
+
+
+def _unconfirmed(ledger: Ledger) -> Iterator[Finding]:
+    for _, where in ledger.places():
+        if not where.receives or where.grouped:
+            continue
+        deaf_to = [
+            one.name
+            for one in ledger.senders
+            if one.id in where.senders and one.id not in where.confirmed_ns
+        ]
+        if deaf_to:
+            yield Finding(
+                NAME,
+                Verdict.INCONCLUSIVE,
+                f"{where.name} was never confirmed to hear {', '.join(deaf_to)}; what it missed "
+                "of that is not counted as lost",
+                "look for why its subscription was not known to every server before the load",
+                n=len(deaf_to),
+            )
 
 
 def _closed(iteration: Iteration) -> Iterator[Finding]:

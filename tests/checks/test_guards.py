@@ -221,6 +221,22 @@ def test_accepted_messages_that_nobody_waits_for_are_inconclusive() -> None:
     assert_inconclusive("coverage", story, "800 accepted message(s) had no confirmed, open")
 
 
+def test_a_pair_that_was_never_confirmed_is_inconclusive_though_another_hears_the_sender() -> None:
+    story = Story().core(2, 2).drop(range(800), sender=1, at=2)
+    story.unconfirmed.add(("hello-subscriber-1", "hello-publisher-2"))
+    assert_inconclusive(
+        "coverage", story, "hello-subscriber-1 was never confirmed to hear hello-publisher-2"
+    )
+
+
+def test_one_confirmed_member_of_a_queue_group_suffices() -> None:
+    story = Story().core(1, 2, queue="workers")
+    story.unconfirmed.add(("hello-subscriber-1", "hello-publisher-1"))
+    assert findings("coverage", story) == []
+    story.unconfirmed.add(("hello-subscriber-2", "hello-publisher-1"))
+    assert_inconclusive("coverage", story, "had no confirmed, open subscription")
+
+
 def test_a_subscription_that_gave_up_under_load_is_inconclusive() -> None:
     story = Story().core(1, 2).drop(range(400, 800), at=1)
     story.event(5.0, "client.closed", client="hello-subscriber-1")

@@ -8,14 +8,16 @@ half-way is undone as well.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from random import Random
 from typing import ClassVar
 
 import anyio
 
 from harness.clock import now_ns
+from harness.cluster.links import Links
 from harness.cluster.protocols import Capability, Cluster, EventSink, Exit, Node
 from harness.errors import FaultError
 from harness.scenario.model import FaultStep
@@ -30,22 +32,46 @@ class Strike:
     """One use of a fault: the nodes it struck and the proof it gathers.
 
     Proof goes into the run's events as it is found; nothing is kept here.
+
+    Attributes:
+        silent: whether clients notice only by missing answers.
+        due_ns: when the fault is to strike, monotonic; one with a lead waits for it.
+        random: the fault's own dice.
     """
 
     fault: str
     action: str
     nodes: tuple[Node, ...]
     record: EventSink
+    silent: bool = False
+    due_ns: int = 0
+    random: Random = field(default_factory=lambda: Random(0))
 
-    def hit(self, node: Node, how: str) -> None:
-        """Record the instant just before the node is struck: clients' times count from it."""
+    def hit(
+        self,
+        node: Node,
+        how: str,
+        *,
+        at_ns: int | None = None,
+        groups: Collection[str] | None = None,
+    ) -> None:
+        """Record the instant just before the node is struck: clients' times count from it.
+
+        Args:
+            node: the node.
+            how: what is done to it.
+            at_ns: that instant, where recording it has to wait until after the deed.
+            groups: the client groups whose connections to the node are struck; all if None.
+        """
         self.record(
             "fault.hit",
-            at_ns=now_ns(),
+            at_ns=now_ns() if at_ns is None else at_ns,
             fault=self.fault,
             action=self.action,
             node=node.name,
             how=how,
+            silent=self.silent,
+            groups=None if groups is None else sorted(groups),
         )
 
     def effect(self, node: Node, what: str) -> None:
@@ -77,6 +103,13 @@ class Fault(FaultStep):
         """Keep the effect for `hold_s` seconds; a self-timed fault may wait for something else."""
         del strike
         await anyio.sleep(hold_s)
+
+
+def require_links(cluster: Cluster) -> Links:
+    """Return the cluster's links; raise FaultError when nothing can be done to them here."""
+    if cluster.links is None:
+        raise FaultError("nothing can be done to the links of this cluster")
+    return cluster.links
 
 
 def describe_exit(exit_: Exit) -> str:

@@ -107,7 +107,7 @@ def _find_blows(
         key=lambda one: one[0].at_ns,
     )
     for place, (hit, fault) in enumerate(hits):
-        connection = attached(client, connections, hit)
+        connection = attached(connections, hit)
         if connection is None:
             continue
         later = (one.at_ns for one, _ in hits[place + 1 :] if one.node == hit.node)

@@ -54,10 +54,9 @@ class Partition(Fault):
 
     @model_validator(mode="before")
     @classmethod
-    def _aim_at_all(cls, data: Any) -> Any:
-        """Have all nodes as the target where nobody can choose one."""
+    def _aim_where_nobody_chooses(cls, data: Any) -> Any:
         if isinstance(data, Mapping) and data.get("topology", "isolate") != "isolate":
-            return {"target": "all", **data}
+            return {"target": _implied_target(data.get("drop")), **data}
         return data
 
     @field_validator("between", "direction")
@@ -94,9 +93,10 @@ class Partition(Fault):
     ) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """Yield what cannot be parted in such a cluster; see the base class."""
         if self.topology != "isolate":
-            for key, value in (("target", self.target), ("count", self.count)):
-                if value != "all":
-                    yield (key,), f"{self.topology} is about all nodes and takes no {key}"
+            implied = {"target": _implied_target(self.drop), "count": "all"}
+            for key, value in implied.items():
+                if getattr(self, key) not in (value, list(value)):
+                    yield (key,), f"{self.topology} decides by itself and takes no {key}"
         fewest = FEWEST.get(self.topology, 1)
         if len(nodes) < fewest:
             message = f"{self.topology} needs at least {fewest} servers, found {len(nodes)}"
@@ -232,6 +232,20 @@ def _list(links: Collection[Link]) -> str:
     named = ", ".join(str(link) for link in sorted(links)[:NAMED])
     more = len(links) - NAMED
     return f"{named} and {more} more" if more > 0 else named
+
+
+def _implied_target(drop: object) -> str | tuple[str, ...]:
+    """Return the target of what has none of its own: the nodes that it names, else all."""
+    if not isinstance(drop, Sequence):
+        return "all"
+    named = [
+        name
+        for pair in drop
+        if isinstance(pair, Sequence)
+        for name in pair
+        if isinstance(name, str) and _is_node(name)
+    ]
+    return tuple(dict.fromkeys(named)) or "all"
 
 
 def _is_node(name: str) -> bool:

@@ -97,10 +97,8 @@ class _Open:
         return Connection(self.server, self.since_ns, self.broke_ns, self.sign, at_ns, to, tried)
 
 
-def attached(client: Client, connections: Iterable[Connection], hit: Hit) -> Connection | None:
-    """Return the connection of a client that a hit struck; None when it struck none."""
-    if not hit.strikes(client):
-        return None
+def attached(connections: Iterable[Connection], hit: Hit) -> Connection | None:
+    """Return the connection that a hit struck; None when the client was not on that node."""
     for connection in connections:
         if connection.server == hit.node and connection.covers(hit.at_ns):
             return connection

@@ -12,7 +12,7 @@ from harness.cluster.links import Answer, Link
 from harness.cluster.protocols import Capability
 from harness.errors import HarnessError
 
-_LIMIT_S = 1.0
+_LIMIT_S = 5.0  # a bridge may take a second to see that a port is up
 _SILENCE_S = 0.02
 _PROBES = 3
 

@@ -8,7 +8,7 @@ half-way is undone as well.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -17,7 +17,7 @@ from typing import ClassVar
 import anyio
 
 from harness.clock import now_ns
-from harness.cluster.links import Links
+from harness.cluster.links import Answer, Link, Links
 from harness.cluster.protocols import Capability, Cluster, EventSink, Exit, Node
 from harness.errors import FaultError
 from harness.scenario.model import FaultStep
@@ -25,6 +25,8 @@ from harness.scopes import bounded_cleanup
 
 EFFECT_LIMIT_S = 10.0
 UNDO_LIMIT_S = 30.0
+KNOCK_LIMIT_S = 2.0
+TRIES = 8  # of a look at links that others change meanwhile
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,25 @@ def require_links(cluster: Cluster) -> Links:
     if cluster.links is None:
         raise FaultError("nothing can be done to the links of this cluster")
     return cluster.links
+
+
+async def knock(links: Links, ways: Collection[Link]) -> Mapping[Link, Answer]:
+    """Try a new connection over each way that no cut closes, in either direction.
+
+    When links are cut or healed meanwhile, all is tried again.
+
+    Raises:
+        FaultError: every way is cut, so nothing can be seen, or the links do not rest.
+    """
+    for _ in range(TRIES):
+        changes, severed = links.changes, links.severed
+        passable = [way for way in ways if not {way, Link(way.target, way.source)} & severed]
+        if not passable:
+            raise FaultError("every way to knock is cut by another fault")
+        answers = await links.knock(passable, KNOCK_LIMIT_S)
+        if links.changes == changes:
+            return answers
+    raise FaultError(f"the links changed during each of {TRIES} looks at them")
 
 
 def describe_exit(exit_: Exit) -> str:

@@ -23,14 +23,13 @@ from harness.cluster.grudge import (
 from harness.cluster.links import Link, Links, Passage
 from harness.cluster.protocols import Capability, Cluster
 from harness.errors import FaultError
-from harness.faults.base import Fault, Strike, require_links, undone
+from harness.faults.base import TRIES, Fault, Strike, require_links, undone
 from harness.scenario.problems import suggestion
 
 PROBES = 3
 OPEN_LIMIT_S = 1.0
 SILENCE_S = 0.2
 CONTROLS = 12  # links beside the cut ones that are looked at during the cut
-TRIES = 8
 NAMED = 6  # links that a message names
 
 

@@ -11,9 +11,8 @@ from harness.cluster.grudge import Between, around
 from harness.cluster.links import Answer, Link, Links, Stream
 from harness.cluster.protocols import Capability, Cluster, Node
 from harness.errors import FaultError
-from harness.faults.base import Fault, Strike, require_links, require_running, undone
+from harness.faults.base import Fault, Strike, knock, require_links, require_running, undone
 
-KNOCK_LIMIT_S = 2.0
 SERVES_LIMIT_S = 2.0
 
 
@@ -45,9 +44,10 @@ class Refuse(Fault):
         async def accept() -> None:
             if made:
                 links.accept(every)
-                await _require(links, every, Answer.ACCEPTED, "after")
                 for node in strike.nodes:
-                    strike.undo(node, f"takes connections from {len(ways[node.name])} places again")
+                    some = frozenset(ways[node.name])
+                    taken = await _require(links, some, Answer.ACCEPTED, "after")
+                    strike.undo(node, f"takes connections from {len(taken)} places again")
 
         async with undone(accept, f"{self.name}: opening the doors"):
             await sleep_until(strike.due_ns)
@@ -58,10 +58,11 @@ class Refuse(Fault):
             for node in strike.nodes:
                 how = f"refuse connections from {len(ways[node.name])} places"
                 strike.hit(node, how, at_ns=at_ns, groups=())
-            await _require(links, every, Answer.REFUSED, "during")
             for node in strike.nodes:
-                lives = await _require_life(links, node, existing[node.name], ways[node.name])
-                strike.effect(node, f"refused {len(ways[node.name])} of as many places; {lives}")
+                some = ways[node.name]
+                refused = await _require(links, frozenset(some), Answer.REFUSED, "during")
+                lives = await _require_life(links, node, existing[node.name], some)
+                strike.effect(node, f"refused connections from {len(refused)} places; {lives}")
             yield
 
     def _ways(self, links: Links, node: str) -> tuple[Link, ...]:
@@ -69,11 +70,15 @@ class Refuse(Fault):
         return tuple(sorted(into))
 
 
-async def _require(links: Links, ways: frozenset[Link], expected: Answer, edge: str) -> None:
-    answers = await links.knock(ways, KNOCK_LIMIT_S)
-    wrong = [f"{way} {answers[way]}" for way in sorted(ways) if answers[way] is not expected]
+async def _require(
+    links: Links, ways: frozenset[Link], expected: Answer, edge: str
+) -> Mapping[Link, Answer]:
+    """Return the answers over all ways that are not cut; FaultError when one is another."""
+    answers = await knock(links, sorted(ways))
+    wrong = [f"{way} {one}" for way, one in answers.items() if one is not expected]
     if wrong:
         raise FaultError(f"{edge}: new connections were not {expected}: {', '.join(wrong)}")
+    return answers
 
 
 async def _require_life(

@@ -18,13 +18,13 @@ from harness.faults.base import (
     EFFECT_LIMIT_S,
     Fault,
     Strike,
+    knock,
     require_links,
     require_running,
     undone,
 )
 
 LOOK_S = 0.005
-KNOCK_LIMIT_S = 2.0
 
 
 class Reset(Fault):
@@ -56,11 +56,11 @@ class Reset(Fault):
         async def require_open() -> None:
             for node in strike.nodes:
                 ways = [link for link in self._ways(links, node.name) if link.target == node.name]
-                answers = await links.knock(ways, KNOCK_LIMIT_S)
-                shut = [f"{way} {answers[way]}" for way in ways if answers[way] != Answer.ACCEPTED]
+                answers = await knock(links, ways)
+                shut = [f"{way} {one}" for way, one in answers.items() if one != Answer.ACCEPTED]
                 if shut:
                     raise FaultError(f"new connections after the reset: {', '.join(shut)}")
-                strike.undo(node, f"takes new connections from {len(ways)} places")
+                strike.undo(node, f"takes new connections from {len(answers)} places")
 
         doomed: dict[str, frozenset[Stream]] = {}
         for node in strike.nodes:

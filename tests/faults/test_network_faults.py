@@ -239,7 +239,7 @@ async def test_refuse_is_proven_by_attempts_while_connections_live_on() -> None:
     links.connect("n1", "hello-publishers", 40000)
     async with enter(make_fault("refuse"), cluster, "n1"):
         assert events.proofs("effect") == [
-            "n1: refused 4 of as many places; 1 of 1 connections live on"
+            "n1: refused connections from 4 places; 1 of 1 connections live on"
         ]
     assert hits(events)["n1"]["groups"] == []
     assert events.proofs("undo") == ["n1: takes connections from 4 places again"]
@@ -279,6 +279,44 @@ async def test_doors_that_stay_shut_are_a_failed_undo() -> None:
         async with enter(make_fault("refuse"), cluster, "n1"):
             pass
     assert events.proofs("undo") == []
+
+
+@pytest.mark.parametrize("action", ["reset", "refuse"])
+async def test_a_way_that_another_fault_cut_is_not_knocked_at(action: str) -> None:
+    links, cluster, events = make()
+    links.connect("n1", "hello-publishers", 40000)
+    cut = frozenset(link for link in all_of(links) if str(link) in (N1_N2, "n3->n1"))
+    async with enter(make_fault(action), cluster, "n1"):
+        links.cut(cut)
+    assert len(events.proofs("undo")) == 1
+    assert "from 2 places" in events.proofs("undo")[0]
+    links.connect("n1", "hello-publishers", 40001)
+    with pytest.raises(FaultError, match="every way to knock is cut by another fault"):
+        async with enter(make_fault(action), cluster, "n1"):
+            links.cut(all_of(links))
+
+
+async def test_knocking_is_done_again_when_links_change_meanwhile() -> None:
+    links, cluster, _ = make()
+    knock, turns = links.knock, iter([True, True])
+
+    async def change(ways: Any, limit_s: float) -> Any:
+        links.changes += next(turns, False)
+        return await knock(ways, limit_s)
+
+    links.knock = change  # type: ignore[method-assign]
+    async with enter(make_fault("refuse"), cluster, "n1"):
+        pass
+    assert next(turns, None) is None
+
+    async def always(ways: Any, limit_s: float) -> Any:
+        links.changes += 1
+        return await knock(ways, limit_s)
+
+    links.knock = always  # type: ignore[method-assign]
+    with pytest.raises(FaultError, match="links changed during each of 8 looks"):
+        async with enter(make_fault("refuse"), cluster, "n1"):
+            pytest.fail("entered")
 
 
 def anyio_now_ns() -> int:

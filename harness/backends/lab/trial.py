@@ -33,7 +33,7 @@ async def try_links(network: LabNetwork) -> Mapping[Capability, str]:
             ):
                 try:
                     await attempt(network, links)
-                except HarnessError as error:
+                except (HarnessError, OSError) as error:
                     lacks[capability] = str(error)
     except HarnessError as error:
         return dict.fromkeys(

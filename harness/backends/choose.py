@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from harness.backends.lab.available import available, examine_lab
+from harness.backends.lab.available import available, known_lacks
 from harness.backends.lab.backend import LabBackend
 from harness.backends.local import LocalBackend
 from harness.cluster.protocols import Backend, Capability
@@ -68,7 +68,7 @@ def require(needed: Iterable[Capability], backend: Backend) -> None:
     """Raise CapabilityError, naming the backends that would do, when `backend` lacks some."""
     lacking = missing(needed, backend)
     if lacking:
-        reasons = examine_lab().lacks if backend.name == "lab" else {}
+        reasons = known_lacks() if backend.name == "lab" else {}
         problems = (
             f"backend {backend.name} cannot {capability}"
             f"{_because(reasons.get(capability))}; {_who(names)}"

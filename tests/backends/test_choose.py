@@ -6,7 +6,6 @@ import pytest
 
 from harness.backends import choose as choosing
 from harness.backends.choose import BACKENDS, choose, missing, require
-from harness.backends.lab.available import Examination
 from harness.backends.lab.backend import LabBackend
 from harness.backends.local import LocalBackend
 from harness.cluster.protocols import Capability
@@ -77,7 +76,7 @@ def test_every_backend_has_a_summary() -> None:
 def test_the_lab_offers_only_what_was_seen_to_work(monkeypatch: pytest.MonkeyPatch) -> None:
     lacks = {Capability.RESET: "the kernel took a reset, and the peer got none"}
     for module in ("harness.backends.lab.backend", "harness.backends.choose"):
-        monkeypatch.setattr(f"{module}.examine_lab", lambda: Examination(lacks=lacks))
+        monkeypatch.setattr(f"{module}.known_lacks", lambda: lacks)
     assert Capability.PARTITION in LabBackend().capabilities
     with pytest.raises(
         CapabilityError, match=r"lab cannot reset here \(the kernel took a .*\); no"

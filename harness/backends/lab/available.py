@@ -77,6 +77,11 @@ def examine_lab() -> Examination:
     return Examination(lacks=lacks)
 
 
+def known_lacks() -> Mapping[Capability, str]:
+    """Return why some of what the lab offers does not work, as far as it was tried."""
+    return examine_lab().lacks if examine_lab.cache_info().currsize else {}
+
+
 def _load_netlink() -> None:
     """Import pyroute2 here, so that the probe and the run both find it imported."""
     from harness.backends.lab import network  # noqa: F401, PLC0415

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
-from harness.backends.lab.available import examine_lab
+from harness.backends.lab.available import known_lacks
 from harness.backends.lab.enter import inside_lab, run_in_lab
 from harness.backends.process_cluster import CAPABILITIES, ProcessCluster, process_cluster
 from harness.cluster.protocols import Capability, EventSink
@@ -26,8 +26,8 @@ class LabBackend:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Return what can be done to nodes here; the first time it tries, so call it early."""
-        return (CAPABILITIES | LINK_CAPABILITIES) - examine_lab().lacks.keys()
+        """Return what can be done to nodes here, but for what was tried and does not work."""
+        return (CAPABILITIES | LINK_CAPABILITIES) - known_lacks().keys()
 
     def host(self, main: Callable[[], int]) -> int:
         """Run `main` inside a new lab and return its exit code; see `run_in_lab`."""

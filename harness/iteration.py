@@ -143,10 +143,19 @@ class Iteration:
         self.record("load.started", start_ns=warmup_ns)
         with self._entered("warmup", warmup_ns):
             await sleep_until(steady_ns)
-        with self._entered("steady", steady_ns):
-            await sleep_until(fault_ns)
-        with self._entered("fault", fault_ns):
+        healed = anyio.Event()
+
+        async def inject() -> None:
             await self._inject(cluster, workers, names, fault_ns)
+            healed.set()
+
+        async with anyio.create_task_group() as injecting:
+            with self._entered("steady", steady_ns):
+                await sleep_until(fault_ns - to_ns(self._longest_lead_s()))
+                injecting.start_soon(inject)
+                await sleep_until(fault_ns)
+            with self._entered("fault", fault_ns):
+                await healed.wait()
         recovery_ns = now_ns()
         stop_ns = recovery_ns + to_ns(phases.recovery)
         with self._entered("recovery", recovery_ns):
@@ -180,6 +189,9 @@ class Iteration:
                 steps.start_soon(injection.run)
         if length_s is not None:
             await sleep_until(fault_ns + to_ns(length_s))
+
+    def _longest_lead_s(self) -> float:
+        return max((fault.lead_s for fault in self.scenario.faults), default=0.0)
 
     def _longest_timeout_s(self) -> float:
         return max(getattr(workload, "timeout", 0.0) for workload in self.scenario.workloads)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from harness.backends.lab.available import available
+from harness.backends.lab.available import available, known_lacks
 from harness.backends.lab.backend import LabBackend
 from harness.backends.local import LocalBackend
 from harness.cluster.protocols import Backend, Capability
@@ -68,11 +68,17 @@ def require(needed: Iterable[Capability], backend: Backend) -> None:
     """Raise CapabilityError, naming the backends that would do, when `backend` lacks some."""
     lacking = missing(needed, backend)
     if lacking:
+        reasons = known_lacks() if backend.name == "lab" else {}
         problems = (
-            f"backend {backend.name} cannot {capability}; {_who(names)}"
+            f"backend {backend.name} cannot {capability}"
+            f"{_because(reasons.get(capability))}; {_who(names)}"
             for capability, names in lacking.items()
         )
         raise CapabilityError("\n".join(problems))
+
+
+def _because(reason: str | None) -> str:
+    return "" if reason is None else f" here ({reason})"
 
 
 def _who(names: tuple[str, ...]) -> str:

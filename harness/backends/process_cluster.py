@@ -18,6 +18,7 @@ from harness.backends.process_node import POLL_S, READ_LIMIT_S, Launch, ProcessN
 from harness.clock import now_ns, seconds
 from harness.cluster.binaries import Binary, resolve_all
 from harness.cluster.config import NodeConfig, render
+from harness.cluster.links import Links
 from harness.cluster.preflight import check
 from harness.cluster.protocols import Capability, Endpoints, EventSink
 from harness.errors import ServerError, WorkerError
@@ -57,8 +58,13 @@ class ProcessCluster:
         configs: Mapping[str, NodeConfig],
         folder: Path,
         record: EventSink,
+        *,
+        capabilities: frozenset[Capability] = CAPABILITIES,
+        links: Links | None = None,
     ) -> None:
         self._places = places
+        self._capabilities = capabilities
+        self._links = links
         self._configs = configs
         self._record = record
         self._changed = anyio.Event()
@@ -86,7 +92,12 @@ class ProcessCluster:
     @property
     def capabilities(self) -> frozenset[Capability]:
         """Return what can be done to the nodes."""
-        return CAPABILITIES
+        return self._capabilities
+
+    @property
+    def links(self) -> Links | None:
+        """Return the links between places; None where nothing can be done to them."""
+        return self._links
 
     @property
     def record(self) -> EventSink:
@@ -216,9 +227,17 @@ class ProcessCluster:
 
 @asynccontextmanager
 async def process_cluster(
-    spec: ClusterSpec, places: Places, *, folder: Path, record: EventSink
+    spec: ClusterSpec,
+    places: Places,
+    *,
+    folder: Path,
+    record: EventSink,
+    capabilities: frozenset[Capability] = CAPABILITIES,
+    links: Links | None = None,
 ) -> AsyncIterator[ProcessCluster]:
     """Write the configurations and make the nodes; end every process on leaving.
+
+    `capabilities` and `links` are what the places allow beyond what processes do.
 
     Raises:
         BinaryError: a server binary cannot be had.
@@ -227,7 +246,9 @@ async def process_cluster(
     """
     binaries = await anyio.to_thread.run_sync(resolve_all, spec)
     configs = await anyio.to_thread.run_sync(_prepare, spec, places.endpoints, folder, binaries)
-    cluster = ProcessCluster(places, binaries, configs, folder, record)
+    cluster = ProcessCluster(
+        places, binaries, configs, folder, record, capabilities=capabilities, links=links
+    )
     try:
         yield cluster
     finally:

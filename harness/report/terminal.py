@@ -165,7 +165,7 @@ def _describe_proof(fault: Fault) -> Iterator[str]:
     for one in fault.proof:
         if one.kind == "failure":
             yield f"FAILED: {one.what}"
-        elif one.kind != "hit":
+        elif one.kind not in ("hit", "probes"):
             yield one.what
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from harness.backends import choose as choosing
 from harness.backends.choose import BACKENDS, choose, missing, require
+from harness.backends.lab.backend import LabBackend
 from harness.backends.local import LocalBackend
 from harness.cluster.protocols import Capability
 from harness.errors import CapabilityError, UsageError
@@ -52,8 +53,12 @@ def test_what_a_backend_lacks_is_named_with_those_that_have_it(
         def capabilities(self) -> frozenset[Capability]:
             return frozenset((Capability.STOP,))
 
-    assert missing(list(Capability), LocalBackend()) == {}
-    require(list(Capability), LocalBackend())
+    of_links = (Capability.PARTITION, Capability.RESET, Capability.REFUSE)
+    lacking = missing(of_links, LocalBackend())
+    assert lacking == dict.fromkeys(of_links, ("lab",))
+    require(LocalBackend().capabilities, LocalBackend())
+    with pytest.raises(CapabilityError, match="local cannot partition; lab can: --backend lab"):
+        require([Capability.PARTITION], LocalBackend())
     assert missing([Capability.STOP, Capability.PAUSE], Poor()) == {
         Capability.PAUSE: ("lab", "local")
     }
@@ -66,3 +71,14 @@ def test_what_a_backend_lacks_is_named_with_those_that_have_it(
 
 def test_every_backend_has_a_summary() -> None:
     assert list(BACKENDS) == list(choosing._PLACES)
+
+
+def test_the_lab_offers_only_what_was_seen_to_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    lacks = {Capability.RESET: "the kernel took a reset, and the peer got none"}
+    for module in ("harness.backends.lab.backend", "harness.backends.choose"):
+        monkeypatch.setattr(f"{module}.known_lacks", lambda: lacks)
+    assert Capability.PARTITION in LabBackend().capabilities
+    with pytest.raises(
+        CapabilityError, match=r"lab cannot reset here \(the kernel took a .*\); no"
+    ):
+        require([Capability.RESET], LabBackend())

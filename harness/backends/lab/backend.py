@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
+from harness.backends.lab.available import known_lacks
 from harness.backends.lab.enter import inside_lab, run_in_lab
 from harness.backends.process_cluster import CAPABILITIES, ProcessCluster, process_cluster
 from harness.cluster.protocols import Capability, EventSink
 from harness.errors import CapabilityError
 from harness.scenario.model import ClusterSpec
+
+LINK_CAPABILITIES = frozenset((Capability.PARTITION, Capability.RESET, Capability.REFUSE))
 
 
 class LabBackend:
@@ -23,8 +26,8 @@ class LabBackend:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Return what can be done to nodes here."""
-        return CAPABILITIES
+        """Return what can be done to nodes here, but for what was tried and does not work."""
+        return (CAPABILITIES | LINK_CAPABILITIES) - known_lacks().keys()
 
     def host(self, main: Callable[[], int]) -> int:
         """Run `main` inside a new lab and return its exit code; see `run_in_lab`."""
@@ -42,10 +45,20 @@ class LabBackend:
         if not inside_lab():
             raise CapabilityError("the lab was not entered: run this through LabBackend.host")
         # pyroute2 takes a tenth of a second to import, which only the lab should pay.
+        from harness.backends.lab.links import lab_links  # noqa: PLC0415
         from harness.backends.lab.network import lab_network  # noqa: PLC0415
 
-        async with (
-            lab_network(spec.nodes, groups) as network,
-            process_cluster(spec, network, folder=folder, record=record) as cluster,
-        ):
-            yield cluster
+        abilities = self.capabilities
+        async with lab_network(spec.nodes, groups) as network:
+            with ExitStack() as held:
+                cuttable = abilities & LINK_CAPABILITIES
+                links = held.enter_context(lab_links(network)) if cuttable else None
+                async with process_cluster(
+                    spec,
+                    network,
+                    folder=folder,
+                    record=record,
+                    capabilities=abilities,
+                    links=links,
+                ) as cluster:
+                    yield cluster

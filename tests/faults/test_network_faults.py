@@ -177,9 +177,7 @@ async def test_an_injection_looks_around_before_its_time_and_strikes_at_it() -> 
         events(kind, at_ns=at_ns, **facts)
 
     cluster.record = record  # type: ignore[assignment]
-    injection = Injection(
-        fault, cluster, lambda *_: frozenset(), Random(1), phase_ns, None, {}
-    )  # type: ignore[arg-type]
+    injection = Injection(fault, cluster, lambda *_: frozenset(), Random(1), phase_ns, None, {})  # type: ignore[arg-type]
     await injection.run()
     times = dict(reversed(stamps))
     assert times["fault.probed"] < phase_ns <= times["fault.inject_started"]

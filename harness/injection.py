@@ -58,7 +58,8 @@ class Injection:
     def _aim(self) -> Strike:
         names = resolve(self.fault, tuple(self.cluster.nodes), self.attachments, self.random)
         nodes = tuple(self.cluster.nodes[name] for name in names)
-        return Strike(self.fault.name, self.fault.action, nodes, self.cluster.record)
+        seed = self.random.getrandbits(32)
+        return Strike(self.fault.name, self.fault.action, nodes, self.cluster.record, seed)
 
     def _hold_s(self) -> float:
         """Return how long to hold: as asked, else to the end of the fault phase."""

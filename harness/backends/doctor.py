@@ -13,6 +13,8 @@ from time import CLOCK_MONOTONIC, clock_getres
 
 from harness.backends.lab.available import obstacle
 from harness.backends.lab.enter import privileged
+from harness.backends.lab.shaping import FIX as SHAPING_FIX
+from harness.backends.lab.shaping import shaping
 from harness.backends.local import hold_endpoints
 from harness.cluster.binaries import bundled, default_cache, writable
 from harness.cluster.command import run_bounded
@@ -47,6 +49,7 @@ def examine() -> tuple[Finding, ...]:
         _python,
         _server,
         _lab,
+        _shaping,
         _local,
         _docker,
         _cache,
@@ -77,6 +80,17 @@ def _lab() -> Finding:
         return Finding("lab", False, found.reason, found.fix)
     how = "as root" if privileged() else "without root"
     return Finding("lab", True, f"namespaces, network and /proc work, {how}")
+
+
+def _shaping() -> Finding:
+    blocked = obstacle()
+    if blocked is not None:
+        return Finding("shaping", False, "links are shaped in the lab only", blocked.fix)
+    found = shaping()
+    if found.shape is None or found.bandwidth is None:
+        return Finding("shaping", False, found.reason or "no reason given", SHAPING_FIX)
+    detail = f"delay and loss by {found.shape}, bandwidth by {found.bandwidth}"
+    return Finding("shaping", True, detail)
 
 
 def _local() -> Finding:

@@ -20,11 +20,13 @@ from harness.cluster.binaries import Binary, resolve_all
 from harness.cluster.config import NodeConfig, render
 from harness.cluster.preflight import check
 from harness.cluster.protocols import Capability, Endpoints, EventSink
+from harness.cluster.shapes import Shaper
 from harness.errors import ServerError, WorkerError
 from harness.scenario.model import ClusterSpec
 from harness.scopes import bounded_cleanup
 
 CAPABILITIES = frozenset((Capability.STOP, Capability.KILL, Capability.PAUSE, Capability.LAME_DUCK))
+SHAPING = frozenset((Capability.SHAPE, Capability.BANDWIDTH))
 GRACE_S = 1.0  # from SIGTERM to SIGKILL at the end of a run
 CLEANUP_LIMIT_S = 10.0
 STORES = "jetstream"  # removed at the end: a run folder keeps what explains, not the data
@@ -57,7 +59,10 @@ class ProcessCluster:
         configs: Mapping[str, NodeConfig],
         folder: Path,
         record: EventSink,
+        *,
+        shaper: Shaper | None = None,
     ) -> None:
+        self._shaper = shaper
         self._places = places
         self._configs = configs
         self._record = record
@@ -86,12 +91,17 @@ class ProcessCluster:
     @property
     def capabilities(self) -> frozenset[Capability]:
         """Return what can be done to the nodes."""
-        return CAPABILITIES
+        return CAPABILITIES if self._shaper is None else CAPABILITIES | SHAPING
 
     @property
     def record(self) -> EventSink:
         """Return where events go."""
         return self._record
+
+    @property
+    def shaper(self) -> Shaper | None:
+        """Return what can be made of the links; None where nothing can."""
+        return self._shaper
 
     async def form(self, limit_s: float) -> None:
         """Start every node; return once each is healthy and has routes to all others.
@@ -208,7 +218,12 @@ class ProcessCluster:
 
 @asynccontextmanager
 async def process_cluster(
-    spec: ClusterSpec, places: Places, *, folder: Path, record: EventSink
+    spec: ClusterSpec,
+    places: Places,
+    *,
+    folder: Path,
+    record: EventSink,
+    shaper: Shaper | None = None,
 ) -> AsyncIterator[ProcessCluster]:
     """Write the configurations and make the nodes; end every process on leaving.
 
@@ -219,7 +234,7 @@ async def process_cluster(
     """
     binaries = await anyio.to_thread.run_sync(resolve_all, spec)
     configs = await anyio.to_thread.run_sync(_prepare, spec, places.endpoints, folder, binaries)
-    cluster = ProcessCluster(places, binaries, configs, folder, record)
+    cluster = ProcessCluster(places, binaries, configs, folder, record, shaper=shaper)
     try:
         yield cluster
     finally:

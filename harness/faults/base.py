@@ -29,13 +29,15 @@ UNDO_LIMIT_S = 30.0
 class Strike:
     """One use of a fault: the nodes it struck and the proof it gathers.
 
-    Proof goes into the run's events as it is found; nothing is kept here.
+    Proof goes into the run's events as it is found; nothing is kept here. `seed` is what
+    dice thrown while the fault holds start from.
     """
 
     fault: str
     action: str
     nodes: tuple[Node, ...]
     record: EventSink
+    seed: int = 0
 
     def hit(self, node: Node, how: str) -> None:
         """Record the instant just before the node is struck: clients' times count from it."""

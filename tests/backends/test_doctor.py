@@ -12,7 +12,7 @@ from harness.backends import doctor
 from harness.backends.lab.available import Obstacle
 from harness.errors import BinaryError
 
-TOPICS = ["python", "nats-server", "lab", "local", "docker", "cache", "cores", "clock"]
+TOPICS = ["python", "nats-server", "lab", "shaping", "local", "docker", "cache", "cores", "clock"]
 
 
 def test_it_examines_everything_before_threads_exist() -> None:

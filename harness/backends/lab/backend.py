@@ -7,7 +7,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from harness.backends.lab.enter import inside_lab, run_in_lab
-from harness.backends.process_cluster import CAPABILITIES, ProcessCluster, process_cluster
+from harness.backends.process_cluster import (
+    CAPABILITIES,
+    SHAPING,
+    ProcessCluster,
+    process_cluster,
+)
 from harness.cluster.protocols import Capability, EventSink
 from harness.errors import CapabilityError
 from harness.scenario.model import ClusterSpec
@@ -24,7 +29,7 @@ class LabBackend:
     @property
     def capabilities(self) -> frozenset[Capability]:
         """Return what can be done to nodes here."""
-        return CAPABILITIES
+        return CAPABILITIES | SHAPING
 
     def host(self, main: Callable[[], int]) -> int:
         """Run `main` inside a new lab and return its exit code; see `run_in_lab`."""
@@ -43,9 +48,11 @@ class LabBackend:
             raise CapabilityError("the lab was not entered: run this through LabBackend.host")
         # pyroute2 takes a tenth of a second to import, which only the lab should pay.
         from harness.backends.lab.network import lab_network  # noqa: PLC0415
+        from harness.backends.lab.shaper import lab_shaper  # noqa: PLC0415
 
         async with (
             lab_network(spec.nodes, groups) as network,
-            process_cluster(spec, network, folder=folder, record=record) as cluster,
+            lab_shaper(network, spec.nodes, folder / "wire.log") as shaper,
+            process_cluster(spec, network, folder=folder, record=record, shaper=shaper) as cluster,
         ):
             yield cluster

@@ -71,7 +71,7 @@ class Lane:
         self._loss, self._duplicate, self._reorder = loss, duplicate, reorder
         self._rate = rate_bytes_s
         self._queue_bytes = queue_bytes
-        self._dice = random.Random(seed)  # noqa: S311 - reproducible, not secret
+        self._dice = random.Random(seed)
         self._free_ns = 0
         self._last_ns = 0
         self._knots = (0, 1, 0.0, 0.0)  # from and to (ns), jitter at each, -1 to 1

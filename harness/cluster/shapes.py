@@ -18,6 +18,7 @@ Between = Literal["servers", "clients", "all"]
 Direction = Literal["both", "to", "from"]
 
 QUEUE_S = 0.1  # what a narrow link can hold, in time at its rate ...
+ROUNDING = 1e-9  # of sums in binary
 LEAST_QUEUE_BYTES = 64 * 1024  # ... and at least: one segment as the kernel hands it on
 
 
@@ -75,8 +76,20 @@ def combine(shapes: Iterable[Shape]) -> Shape:
     )
 
 
+def includes(whole: Shape, part: Shape) -> bool:
+    """Tell whether a link that has the shape `whole` does at least what `part` asks."""
+    rates = (whole.rate_bytes_s or math.inf, part.rate_bytes_s or math.inf)
+    shares = ("delay_s", "jitter_s", "loss", "duplicate", "reorder")
+    return rates[0] <= rates[1] and all(
+        getattr(whole, name) >= getattr(part, name) * (1 - ROUNDING) for name in shares
+    )
+
+
 def _either(chances: Iterable[float]) -> float:
-    return 1.0 - math.prod(1.0 - chance for chance in chances)
+    total = 0.0
+    for chance in chances:
+        total += (1.0 - total) * chance
+    return total
 
 
 def links_of(
@@ -204,7 +217,7 @@ class Shaper(Protocol):
         """Return the places that are client groups."""
 
     def effective(self, link: Link) -> Shape:
-        """Return what all shapes on the link do together right now."""
+        """Return what all shapes that were asked for on the link do together right now."""
 
     def shaped(
         self, shapes: Mapping[Link, Shape], seed: int

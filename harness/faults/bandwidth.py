@@ -13,7 +13,7 @@ from harness.faults.shaped import ShapedFault
 from harness.scenario.quantities import BitRate
 from harness.units import format_bit_rate, parse_bit_rate
 
-LEAST = "64kbit"  # a burst that shows it takes a second there
+LEAST = "64kbit"  # a burst that shows it takes some seconds there
 MOST = "100Mbit"  # beyond it the harness may be the narrower one
 LONG_S = 0.3
 PRESSURE = 1.5  # the burst comes this much faster than the link lets through
@@ -23,7 +23,8 @@ HEADERS = 42
 SMALL, LARGE = 200, 1400
 LARGE_FROM_BYTES_S = 125_000
 AT_MOST, AT_LEAST = 1.15, 0.2  # real traffic shares the link with the burst
-HEAD_BYTES, HEAD_S = 6400, 0.01  # what a token bucket lets through at once, and some
+# A token bucket of 3200 bytes, or 5 ms, is empty when three times as much came at that pressure.
+HEAD_BYTES, HEAD_S = 9600, 0.015
 PATIENCE_S = 0.2
 
 
@@ -55,7 +56,8 @@ class Bandwidth(ShapedFault):
         payload_bytes = LARGE if self.rate >= LARGE_FROM_BYTES_S else SMALL
         frame_bytes = payload_bytes + HEADERS
         gap_s = frame_bytes / (PRESSURE * self.rate)
-        count = max(FEWEST, math.ceil(LONG_S / gap_s))
+        head = math.ceil(self._head_bytes / frame_bytes)
+        count = max(2 * head + FEWEST, math.ceil(LONG_S / gap_s))
         through = min(self.rate, expected.rate_bytes_s or self.rate)
         waiting_s = min(count * frame_bytes, Shape(rate_bytes_s=through).queue_bytes) / through
         patience_s = PATIENCE_S + waiting_s + expected.delay_s + expected.jitter_s
@@ -87,7 +89,12 @@ class Bandwidth(ShapedFault):
         return _shown(self._measured(seen))
 
     def _measured(self, seen: Sample) -> float:
-        return seen.rate_bytes_s(max(HEAD_BYTES, HEAD_S * self.rate))
+        return seen.rate_bytes_s(self._head_bytes)
+
+    @property
+    def _head_bytes(self) -> float:
+        """Return what comes before the rate shows."""
+        return max(HEAD_BYTES, HEAD_S * self.rate)
 
 
 def _shown(rate: float) -> str:

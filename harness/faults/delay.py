@@ -16,9 +16,11 @@ from harness.units import format_duration, human_duration
 LEAST_DELAY_S = 0.001
 LEAST_REORDERED_DELAY_S = 0.005
 MOST_DELAY_S = 5.0
+LEAST_REORDER = 0.05  # fewer cannot be told from none in about a second
 PROBES = 30
 GAP_S = 0.005
 MOST_GAP_S = 0.05
+REORDER_GAP_S = 0.001
 EARLY_S = 0.0002  # clocks are read before the packet is sent and after it came
 LATE_S = 0.02
 PATIENCE_S = 0.2
@@ -52,8 +54,10 @@ class Delay(ShapedFault):
                 f"reorder: needs a delay of at least {format_duration(LEAST_REORDERED_DELAY_S)}, "
                 "or nothing is there to overtake"
             )
-        if 0 < self.reorder < 0.01:  # noqa: PLR2004 - fewer cannot be proven in a second
-            raise ValueError("reorder: expected at least 1%, so that it can be proven")
+        if 0 < self.reorder < LEAST_REORDER:
+            raise ValueError(
+                f"reorder: expected at least {LEAST_REORDER:.0%}, so that it can be proven"
+            )
         return self
 
     @property
@@ -66,7 +70,7 @@ class Delay(ShapedFault):
         gap_s = min(MOST_GAP_S, max(GAP_S, 2 * self.jitter))
         count = PROBES
         if self.reorder:
-            count, gap_s = probes_for(self.reorder), 0.002
+            count, gap_s = probes_for(self.reorder), REORDER_GAP_S
         if expected.rate_bytes_s is not None:
             gap_s = max(gap_s, PROBE_FRAME_BYTES / (0.3 * expected.rate_bytes_s))
         longest_s = expected.delay_s + expected.jitter_s

@@ -21,6 +21,7 @@ from harness.cluster.shapes import (
     Shape,
     Shaper,
     Trial,
+    includes,
     links_of,
 )
 from harness.errors import FaultError
@@ -28,6 +29,7 @@ from harness.faults.base import Fault, Strike
 
 TRIES = 3  # a machine that is busy for a moment is not a link that is broken
 PROBES_PER_S = 30_000  # what one process sends and receives without being late
+LEAST_PROBES, MOST_PROBES = 200, 3000
 NOTHING = Shape()
 
 Judge = Callable[[Shape, Sample], str | None]
@@ -79,6 +81,10 @@ class ShapedFault(Fault):
         for node in strike.nodes:
             strike.hit(node, f"{self.action} on {_count(_at(node.name, links))}")
         async with shaper.shaped(dict.fromkeys(links, self.shape), strike.seed) as via:
+            for link in links:
+                # What is expected below must hold what was asked, or its absence would fit.
+                if not includes(shaper.effective(link), self.shape):
+                    raise FaultError(f"the shape asked for is not on {link}")
             samples = await measure.run("effect", self.problem, via)
             for node in strike.nodes:
                 strike.effect(node, f"{self._tell(node.name, samples)}, via {_means(via)}")
@@ -201,6 +207,9 @@ def share_problem(what: str, asked: float, seen: float, count: int) -> str | Non
 
 
 def probes_for(*shares: float) -> int:
-    """Return how many probes tell each of the shares from none, by `share_problem`."""
+    """Return how many probes tell each of the shares from none, by `share_problem`.
+
+    The smallest share that `MOST_PROBES` can tell is 2 %.
+    """
     least = min((share for share in shares if share > 0), default=1.0)
-    return min(3000, max(150, int(40 / least)))
+    return min(MOST_PROBES, max(LEAST_PROBES, int(60 / least)))

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 
@@ -73,7 +74,7 @@ def test_a_rate_spaces_packets_and_a_full_queue_loses_them() -> None:
     lane = Lane("p", rate_bytes_s=1e6, queue_bytes=10_000)
     dues = [due for _ in range(50) for due in lane.admit(10**12, 1000)]
     assert len(dues) == 10
-    assert [after - before for before, after in zip(dues, dues[1:], strict=False)] == [MS] * 9
+    assert [after - before for before, after in pairwise(dues)] == [MS] * 9
     assert lane.admit(10**12 + 20 * MS, 1000) == (10**12 + 21 * MS,)
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from harness.cluster.links import Link
-from harness.cluster.shapes import Arrival, Sample, Shape, combine, links_of
+from harness.cluster.shapes import Arrival, Sample, Shape, combine, includes, links_of
 
 NODES, GROUPS = ("n1", "n2", "n3"), ("pub", "sub")
 
@@ -32,6 +32,16 @@ def test_shapes_on_one_link_add_up() -> None:
     assert both.rate_bytes_s == 50.0
     assert combine([]).plain
     assert not both.plain
+
+
+def test_a_shape_includes_what_it_was_combined_from() -> None:
+    delay, loss, rate = Shape(delay_s=0.01), Shape(loss=0.1), Shape(rate_bytes_s=100.0)
+    whole = combine([delay, loss, rate])
+    for part in (delay, loss, rate, Shape()):
+        assert includes(whole, part)
+        assert not includes(Shape(), part) or part.plain
+    assert not includes(whole, Shape(rate_bytes_s=50.0))
+    assert not includes(whole, Shape(delay_s=0.02))
 
 
 def test_only_a_rate_alone_is_a_rate_only() -> None:

@@ -103,9 +103,8 @@ class LabShaper:
         return tuple(place for place in self._network.places if place not in self._nodes)
 
     def effective(self, link: Link) -> Shape:
-        """Return what all shapes on the link do together right now."""
-        applied = self._applied.get(link)
-        return Shape() if applied is None else applied.shape
+        """Return what all shapes that were asked for on the link do together right now."""
+        return combine(one.shapes[link] for one in self._layers if link in one.shapes)
 
     @asynccontextmanager
     async def shaped(

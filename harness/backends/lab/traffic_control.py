@@ -122,7 +122,7 @@ class TrafficControl:
         await self._do(_unfilter(self._netlink, known.index, ROOT, source))
         classid = ROOT | _number(source)
         await self._do(
-            self._netlink.tc("del-class", "htb", known.index, handle=classid, parent=ROOT)
+            self._netlink.tc("del-class", index=known.index, handle=classid, parent=ROOT)
         )
 
     def _port(self, name: str) -> _Port:

@@ -6,6 +6,8 @@ import pytest
 
 from harness.backends import choose as choosing
 from harness.backends.choose import BACKENDS, choose, missing, require
+from harness.backends.lab.backend import LabBackend
+from harness.backends.lab.shaping import Shaping
 from harness.backends.local import LocalBackend
 from harness.cluster.protocols import Capability
 from harness.errors import CapabilityError, UsageError
@@ -52,8 +54,9 @@ def test_what_a_backend_lacks_is_named_with_those_that_have_it(
         def capabilities(self) -> frozenset[Capability]:
             return frozenset((Capability.STOP,))
 
-    assert missing(list(Capability), LocalBackend()) == {}
-    require(list(Capability), LocalBackend())
+    links = {Capability.SHAPE, Capability.BANDWIDTH}
+    assert missing(list(Capability), LocalBackend()) == dict.fromkeys(links, ("lab",))
+    require(set(Capability) - links, LocalBackend())
     assert missing([Capability.STOP, Capability.PAUSE], Poor()) == {
         Capability.PAUSE: ("lab", "local")
     }
@@ -62,6 +65,19 @@ def test_what_a_backend_lacks_is_named_with_those_that_have_it(
     monkeypatch.setattr(choosing, "_PLACES", {"local": Poor()})
     with pytest.raises(CapabilityError, match="local cannot kill; no backend can"):
         require([Capability.KILL], Poor())
+
+
+def test_the_lab_refuses_what_this_machine_cannot_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    half = Shaping(bandwidth="tbf", reason="no filters")
+    monkeypatch.setattr(choosing, "shaping", lambda: half)
+    require([Capability.BANDWIDTH, Capability.KILL], LabBackend())
+    with pytest.raises(CapabilityError, match="the lab cannot shape here: no filters; load"):
+        require([Capability.SHAPE], LabBackend())
+
+
+def test_a_run_without_shapes_does_not_try_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choosing, "shaping", lambda: pytest.fail("shapes were tried"))
+    require([Capability.KILL], LabBackend())
 
 
 def test_every_backend_has_a_summary() -> None:

@@ -22,6 +22,7 @@ FAILOVER = {
     "seed-pause",
     "two-of-three-lost",
 }
+SHAPED = ("lossy-link", "narrow-link", "slow-link")
 SCHEMA = Path(__file__).parents[2] / "reports" / "schema" / "report-v1.json"
 
 
@@ -47,6 +48,18 @@ def test_a_shipped_scenario_passes_on_the_bundled_server(name: str, harness: Har
     assert report["verdict"] == "pass"
     jsonschema.validate(report, json.loads(SCHEMA.read_text(encoding="utf-8")))
     assert str(harness.reports()[0]) in result.stdout.replace("\n", "")
+
+
+@pytest.mark.lab
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHAPED)
+def test_a_scenario_with_shaped_links_passes_on_the_bundled_server(
+    name: str, harness: Harness
+) -> None:
+    result = harness.run("run", name, "--backend", "lab")
+    assert result.returncode == 0, result.stdout + result.stderr
+    jsonschema.validate(harness.report(), json.loads(SCHEMA.read_text(encoding="utf-8")))
+    assert harness.leftovers() == []
 
 
 @pytest.mark.parametrize("backend", ["local", pytest.param("lab", marks=pytest.mark.lab)])

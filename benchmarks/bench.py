@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from cuts import measure_cuts
 from figure import Figure, describe_machine, machine_line
 from forming import measure_forming
 from memory import measure_memory
@@ -28,6 +29,7 @@ ALIGNED_RIGHT = ("n", "min", "median", "max", "aim")
 def benchmarks(*, quick: bool) -> Mapping[str, Callable[[Path], Figure]]:
     """Return each benchmark by its name; `quick` makes them short and coarse."""
     return {
+        "cuts": lambda folder: measure_cuts(folder, 10 if quick else 100),  # before threads exist
         "forming": lambda folder: measure_forming(folder, 3 if quick else 20),
         "throughput": lambda folder: measure_throughput(
             folder, 2 if quick else 7, 1.0 if quick else 3.0

@@ -90,5 +90,5 @@ def run(
 
 def _run_folder(output: str) -> Path | None:
     """Return the run folder that the last line of a run names."""
-    lines = output.split()
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     return Path(lines[-1]).parent if lines and lines[-1].endswith("report.json") else None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -66,8 +68,9 @@ def command() -> int:
         return EXIT_USAGE
     except (typer.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        return EXIT_PASS
+    except OSError as error:
+        errors.print(f"nats-harness: cannot print: {error.strerror}")
+        return EXIT_USAGE
     return code if isinstance(code, int) else EXIT_PASS
 
 
@@ -163,5 +166,15 @@ def schema(
     return EXIT_PASS
 
 
+class _Output(Console):
+    """Print for as long as somebody reads: `| head` must not change the exit code."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
 def _console() -> Console:
-    return Console(highlight=False)
+    return _Output(highlight=False)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from harness.clock import sleep_until, to_ns
+from harness.clock import now_ns, sleep_until, to_ns
 from harness.cluster.protocols import Cluster
 from harness.cluster.targets import Attachments, resolve
 from harness.errors import FaultError
@@ -20,6 +20,7 @@ class Injection:
     Attributes:
         phase_ns: when the fault phase started, monotonic.
         phase_s: how long the fault phase was asked to last; None when faults decide.
+        claims: which fault has which node for itself; shared by all steps of an iteration.
     """
 
     fault: Fault
@@ -28,6 +29,7 @@ class Injection:
     random: Random
     phase_ns: int
     phase_s: float | None
+    claims: dict[str, str]
 
     async def run(self) -> None:
         """Inject and heal at the planned times; a failure is recorded and judged later.
@@ -36,16 +38,18 @@ class Injection:
         reading, and the proof check makes the verdict inconclusive.
         """
         fault, record = self.fault, self.cluster.record
-        await sleep_until(self.phase_ns + to_ns(fault.at))
+        due_ns = self.phase_ns + to_ns(fault.at)
+        await sleep_until(due_ns - to_ns(fault.lead_s))
         edge = "effect"
         try:
-            strike = self._aim()
+            strike = self._aim(due_ns)
+            self._claim(strike)
             facts: dict[str, Any] = {
                 "fault": fault.name,
                 "action": fault.action,
                 "targets": [node.name for node in strike.nodes],
             }
-            record("fault.inject_started", **facts)
+            record("fault.inject_started", at_ns=max(now_ns(), due_ns), **facts)
             async with fault.active(self.cluster, strike):
                 record("fault.injected", **facts)
                 await fault.hold(strike, self._hold_s())
@@ -54,12 +58,34 @@ class Injection:
             record("fault.healed", **facts)
         except FaultError as error:
             record("fault.failed", fault=fault.name, message=str(error), edge=edge)
+        finally:
+            for node in [node for node, holder in self.claims.items() if holder == fault.name]:
+                del self.claims[node]
 
-    def _aim(self) -> Strike:
+    def _aim(self, due_ns: int) -> Strike:
         names = resolve(self.fault, tuple(self.cluster.nodes), self.attachments, self.random)
         nodes = tuple(self.cluster.nodes[name] for name in names)
-        seed = self.random.getrandbits(32)
-        return Strike(self.fault.name, self.fault.action, nodes, self.cluster.record, seed)
+        return Strike(
+            self.fault.name,
+            self.fault.action,
+            nodes,
+            self.cluster.record,
+            silent=self.fault.silent,
+            due_ns=due_ns,
+            random=self.random,
+            seed=self.random.getrandbits(32),
+        )
+
+    def _claim(self, strike: Strike) -> None:
+        """Take the nodes for this fault; FaultError when another one holds them now."""
+        if not self.fault.claims_nodes:
+            return
+        for node in strike.nodes:
+            if (holder := self.claims.get(node.name)) is not None:
+                raise FaultError(
+                    f"{node.name} is under the fault {holder} already; neither could be proven"
+                )
+        self.claims.update({node.name: self.fault.name for node in strike.nodes})
 
     def _hold_s(self) -> float:
         """Return how long to hold: as asked, else to the end of the fault phase."""

@@ -48,9 +48,20 @@ class Iteration:
     nonce: int
     record: EventSink
     phase: str = field(default="setup", init=False)
+    aborted: bool = field(default=False, init=False)
+    _scope: anyio.CancelScope = field(default_factory=anyio.CancelScope, init=False)
+
+    def abort(self) -> None:
+        """End the iteration early: no more phases, but the workers are still collected."""
+        self.aborted = True
+        self._scope.cancel()
 
     async def run(self) -> None:
         """Run to the end; raise HarnessError (alone or in a group) when it cannot."""
+        with self._scope:
+            await self._run()
+
+    async def _run(self) -> None:
         started_ns = now_ns()
         async with self.backend.cluster(
             self.scenario.cluster,
@@ -91,10 +102,15 @@ class Iteration:
     async def _conduct(
         self, cluster: Cluster, workers: Fleet, names: dict[str, str], started_ns: int
     ) -> None:
-        """Go through the phases while servers and workers are watched; always collect."""
+        """Go through the phases while servers and workers are watched; always collect.
+
+        An abort from here on ends the phases only: cluster and workers live on until
+        the columns are written.
+        """
         collected = False
         try:
             async with anyio.create_task_group() as watchers:
+                self._scope = watchers.cancel_scope
                 watchers.start_soon(cluster.watch)
                 watchers.start_soon(workers.watch)
                 with self._entered("setup", started_ns):
@@ -127,10 +143,19 @@ class Iteration:
         self.record("load.started", start_ns=warmup_ns)
         with self._entered("warmup", warmup_ns):
             await sleep_until(steady_ns)
-        with self._entered("steady", steady_ns):
-            await sleep_until(fault_ns)
-        with self._entered("fault", fault_ns):
+        healed = anyio.Event()
+
+        async def inject() -> None:
             await self._inject(cluster, workers, names, fault_ns)
+            healed.set()
+
+        async with anyio.create_task_group() as injecting:
+            with self._entered("steady", steady_ns):
+                await sleep_until(fault_ns - to_ns(self._longest_lead_s()))
+                injecting.start_soon(inject)
+                await sleep_until(fault_ns)
+            with self._entered("fault", fault_ns):
+                await healed.wait()
         recovery_ns = now_ns()
         stop_ns = recovery_ns + to_ns(phases.recovery)
         with self._entered("recovery", recovery_ns):
@@ -155,14 +180,18 @@ class Iteration:
             return frozenset(names[address] for address in addresses if address in names)
 
         length_s = self.scenario.phases.fault
+        claims: dict[str, str] = {}
         async with anyio.create_task_group() as steps:
             for fault in self.scenario.faults:
                 assert isinstance(fault, Fault)
                 dice = Random(f"{self.scenario.seed}/{self.index}/{fault.name}")
-                injection = Injection(fault, cluster, attachments, dice, fault_ns, length_s)
+                injection = Injection(fault, cluster, attachments, dice, fault_ns, length_s, claims)
                 steps.start_soon(injection.run)
         if length_s is not None:
             await sleep_until(fault_ns + to_ns(length_s))
+
+    def _longest_lead_s(self) -> float:
+        return max((fault.lead_s for fault in self.scenario.faults), default=0.0)
 
     def _longest_timeout_s(self) -> float:
         return max(getattr(workload, "timeout", 0.0) for workload in self.scenario.workloads)

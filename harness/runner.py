@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,12 +92,19 @@ async def _execute(run: Run) -> Ended:
             reproduce=run.reproduce,
             warnings=list(run.warnings),
         )
+        iterations = [
+            Iteration(
+                run.scenario, run.backend, folder, index, secrets.randbits(32), recorder.record
+            )
+            for index in range(run.scenario.repeat)
+        ]
         async with anyio.create_task_group() as root:
 
             def interrupt(by: str) -> None:
                 recorder.record("run.interrupted", by=by)
                 log.warning("run.interrupted", by=by)
-                root.cancel_scope.cancel()
+                for iteration in iterations:
+                    iteration.abort()
 
             async def listen() -> None:
                 async for number in signals:
@@ -107,18 +114,17 @@ async def _execute(run: Run) -> Ended:
             if (early := remembered()) is not None:
                 interrupt(early.name)
             root.start_soon(listen)
-            await _iterate(run, folder, recorder, log)
+            await _iterate(iterations, recorder, log)
             root.cancel_scope.cancel()
         return Ended(folder, _judge(folder, log))
 
 
-async def _iterate(run: Run, folder: Path, recorder: Recorder, log: Any) -> None:
+async def _iterate(iterations: Sequence[Iteration], recorder: Recorder, log: Any) -> None:
     """Run all iterations; one that breaks off is recorded and is the last."""
-    for index in range(run.scenario.repeat):
-        recorder.iteration = index
-        iteration = Iteration(
-            run.scenario, run.backend, folder, index, secrets.randbits(32), recorder.record
-        )
+    for iteration in iterations:
+        if iteration.aborted:
+            return
+        recorder.iteration = iteration.index
         try:
             await iteration.run()
         except (Exception, BaseExceptionGroup) as raised:

@@ -98,11 +98,14 @@ class Session:
         )
         try:
             ended = execute(run)
+            signals.remember()
+            print_report(ended.report, ended.folder, self.console)
         except HarnessError as error:
             _complain(str(error))
             return error.exit_code
-        signals.remember()
-        print_report(ended.report, ended.folder, self.console)
+        except OSError as error:
+            _complain(f"cannot print: {error.strerror}")
+            return EXIT_USAGE
         return ended.report.exit_code
 
 

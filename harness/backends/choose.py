@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from harness.backends.lab.available import available
+from harness.backends.lab.available import available, known_lacks
 from harness.backends.lab.backend import LabBackend
 from harness.backends.lab.shaping import shaping
 from harness.backends.local import LocalBackend
@@ -75,8 +75,10 @@ def require(needed: Iterable[Capability], backend: Backend) -> None:
     needed = frozenset(needed)
     lacking = missing(needed, backend)
     if lacking:
+        reasons = known_lacks() if backend.name == "lab" else {}
         problems = (
-            f"backend {backend.name} cannot {capability}; {_who(names)}"
+            f"backend {backend.name} cannot {capability}"
+            f"{_because(reasons.get(capability))}; {_who(names)}"
             for capability, names in lacking.items()
         )
         raise CapabilityError("\n".join(problems))
@@ -84,6 +86,10 @@ def require(needed: Iterable[Capability], backend: Backend) -> None:
         for capability in sorted(needed & SHAPING):
             if (why := shaping().lacks(capability)) is not None:
                 raise CapabilityError(f"the lab cannot {capability} here: {why}")
+
+
+def _because(reason: str | None) -> str:
+    return "" if reason is None else f" here ({reason})"
 
 
 def _who(names: tuple[str, ...]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import CLOCK_MONOTONIC, clock_getres
 
-from harness.backends.lab.available import obstacle
+from harness.backends.lab.available import examine_lab, obstacle
 from harness.backends.lab.enter import privileged
 from harness.backends.lab.shaping import FIX as SHAPING_FIX
 from harness.backends.lab.shaping import shaping
@@ -49,6 +49,7 @@ def examine() -> tuple[Finding, ...]:
         _python,
         _server,
         _lab,
+        _links,
         _shaping,
         _local,
         _docker,
@@ -80,6 +81,17 @@ def _lab() -> Finding:
         return Finding("lab", False, found.reason, found.fix)
     how = "as root" if privileged() else "without root"
     return Finding("lab", True, f"namespaces, network and /proc work, {how}")
+
+
+def _links() -> Finding:
+    if obstacle() is not None:
+        return Finding("links", False, "faults of the network need the lab", "see lab")
+    lacks = examine_lab().lacks
+    if lacks:
+        reasons = "; ".join(f"no {one}: {why}" for one, why in lacks.items())
+        fix = "sudo modprobe -a nf_tables nft_reject_ipv4; resets need CONFIG_INET_DIAG_DESTROY"
+        return Finding("links", False, reasons, fix)
+    return Finding("links", True, "partition, reset and refuse work in the lab")
 
 
 def _shaping() -> Finding:

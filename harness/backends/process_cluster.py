@@ -18,6 +18,7 @@ from harness.backends.process_node import POLL_S, READ_LIMIT_S, Launch, ProcessN
 from harness.clock import now_ns, seconds
 from harness.cluster.binaries import Binary, resolve_all
 from harness.cluster.config import NodeConfig, render
+from harness.cluster.links import Links
 from harness.cluster.preflight import check
 from harness.cluster.protocols import Capability, Endpoints, EventSink
 from harness.cluster.shapes import Shaper
@@ -60,10 +61,14 @@ class ProcessCluster:
         folder: Path,
         record: EventSink,
         *,
+        capabilities: frozenset[Capability] = CAPABILITIES,
+        links: Links | None = None,
         shaper: Shaper | None = None,
     ) -> None:
         self._shaper = shaper
         self._places = places
+        self._capabilities = capabilities
+        self._links = links
         self._configs = configs
         self._record = record
         self._changed = anyio.Event()
@@ -91,7 +96,12 @@ class ProcessCluster:
     @property
     def capabilities(self) -> frozenset[Capability]:
         """Return what can be done to the nodes."""
-        return CAPABILITIES if self._shaper is None else CAPABILITIES | SHAPING
+        return self._capabilities
+
+    @property
+    def links(self) -> Links | None:
+        """Return the links between places; None where nothing can be done to them."""
+        return self._links
 
     @property
     def record(self) -> EventSink:
@@ -208,6 +218,14 @@ class ProcessCluster:
             return f"{node.name}: {error}"
 
     def _peers(self, name: str) -> frozenset[str]:
+        """Return the nodes that `name` should have routes to by now.
+
+        While the seed is away, a node that was started again may find nobody: it knows
+        only the seed's route, and routes learned by gossip are not tried again.
+        """
+        seed = next(iter(self._nodes.values()))
+        if name != seed.name and not seed.serving:
+            return frozenset()
         return frozenset(
             other.name for other in self._nodes.values() if other.name != name and other.serving
         )
@@ -223,9 +241,13 @@ async def process_cluster(
     *,
     folder: Path,
     record: EventSink,
+    capabilities: frozenset[Capability] = CAPABILITIES,
+    links: Links | None = None,
     shaper: Shaper | None = None,
 ) -> AsyncIterator[ProcessCluster]:
     """Write the configurations and make the nodes; end every process on leaving.
+
+    `capabilities` and `links` are what the places allow beyond what processes do.
 
     Raises:
         BinaryError: a server binary cannot be had.
@@ -234,7 +256,16 @@ async def process_cluster(
     """
     binaries = await anyio.to_thread.run_sync(resolve_all, spec)
     configs = await anyio.to_thread.run_sync(_prepare, spec, places.endpoints, folder, binaries)
-    cluster = ProcessCluster(places, binaries, configs, folder, record, shaper=shaper)
+    cluster = ProcessCluster(
+        places,
+        binaries,
+        configs,
+        folder,
+        record,
+        capabilities=capabilities,
+        links=links,
+        shaper=shaper,
+    )
     try:
         yield cluster
     finally:

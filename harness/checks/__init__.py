@@ -25,7 +25,8 @@ from harness.checks import (
 from harness.checks.base import Case, Check, Finding, Result, Verdict, worst
 from harness.checks.judgement import IterationJudgement, Judgement
 from harness.checks.messages import summarise_messages, summarise_rate
-from harness.checks.thresholds import Evidence, judge_thresholds
+from harness.checks.thresholds import Evidence, find_measured, judge_thresholds
+from harness.history.connections import closed_under_load
 from harness.history.facts import Iteration
 from harness.history.model import History
 from harness.scenario.metrics import METRICS
@@ -77,13 +78,16 @@ def judge(history: History, checks: Sequence[Check] = ITERATION_CHECKS) -> Judge
     """Judge a run. Pure: the same history always gives the same judgement.
 
     Distributions are pooled over the iterations and counters are summed; thresholds are
-    judged on that. An iteration's own verdict is the worst of what was found in it and of
+    judged on that, and where only some iterations have values for one, its finding and a
+    note say how many. An iteration's own verdict is the worst of what was found in it and of
     the thresholds that are broken over the run and by its own values as well. The run's
     verdict is the worst of all. A check that raises makes the run inconclusive.
     """
     judged = [_judge_iteration(one, history.scenario, checks) for one in history.iterations]
     evidence = _gather(judged)
+    apart = [evidence] if len(judged) == 1 else [_gather([one]) for one in judged]
     over_all = judge_thresholds(history.scenario, evidence) if judged else ()
+    over_all, gaps = _name_gaps(history.scenario, over_all, apart)
     interrupted = bool(history.of_kind("run.interrupted"))
     run_findings = tuple(_judge_run(history))
     findings = (
@@ -98,16 +102,38 @@ def judge(history: History, checks: Sequence[Check] = ITERATION_CHECKS) -> Judge
         iterations=tuple(
             _conclude(
                 one,
-                over_all
-                if len(judged) == 1
-                else judge_thresholds(history.scenario, _gather([one])),
+                over_all if len(judged) == 1 else judge_thresholds(history.scenario, own),
                 over_all,
             )
-            for one in judged
+            for one, own in zip(judged, apart, strict=True)
         ),
         interrupted=interrupted,
-        notes=tuple(_collect_notes(history, judged)),
+        notes=(*_collect_notes(history, judged), *gaps),
     )
+
+
+def _name_gaps(
+    scenario: Mapping[str, Any], findings: Sequence[Finding], apart: Sequence[Evidence]
+) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
+    """Return the findings, and notes, that say so where only some iterations have values.
+
+    Args:
+        scenario: whose thresholds were judged.
+        findings: the thresholds judged over the run.
+        apart: the evidence of each iteration by itself.
+    """
+    if not findings:
+        return (), ()
+    named, notes = [], []
+    by_condition = zip(*(find_measured(scenario, one) for one in apart), strict=True)
+    for finding, measured in zip(findings, by_condition, strict=True):
+        if any(measured) and not all(measured):
+            gap = f"values from {sum(measured)} of {len(measured)} iterations"
+            named.append(replace(finding, detail=f"{finding.detail}; {gap}"))
+            notes.append(f"{finding.metric}: {finding.condition}: {gap}")
+        else:
+            named.append(finding)
+    return tuple(named), tuple(notes)
 
 
 def _judge_run(history: History) -> Iterator[Finding]:
@@ -180,6 +206,7 @@ def _gather(judged: Sequence[_Judged]) -> Evidence:
         whole=all(one.iteration.whole for one in judged),
         ended=all(one.iteration.collected for one in judged),
         lags=lags,
+        gave_up=any(closed_under_load(one.iteration) for one in judged),
     )
 
 

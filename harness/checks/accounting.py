@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.checks.base import Case, Check, Finding, Result, Verdict
+from harness.history.connections import closed_under_load
 from harness.history.destinations import FOREVER_NS, Destination
 from harness.history.ledger import Ledger
 from harness.history.misfits import find_misfits
@@ -59,7 +60,7 @@ def judge_accounting(case: Case) -> Result:
         "unexpected": _tally(_by_workload(tables, "unexpected", whole=whole)),
         **_outcomes(ledger, whole=whole),
     }
-    return Result(tallies=tallies, findings=tuple(_open(tables)))
+    return Result(tallies=tallies, findings=tuple(_open(ledger, tables)))
 
 
 @dataclass(frozen=True)
@@ -225,7 +226,14 @@ def _outcomes(ledger: Ledger, *, whole: bool) -> dict[str, Tally]:
     return {metric: _tally(rows) for metric, rows in cells.items()}
 
 
-def _open(tables: list[_Account]) -> Iterator[Finding]:
+def _open(ledger: Ledger, tables: list[_Account]) -> Iterator[Finding]:
+    gave_up = ", ".join(closed_under_load(ledger.iteration))
+    advice = (
+        f"{gave_up} gave up for good, so waiting longer shows no more: allow more reconnect "
+        "attempts"
+        if gave_up
+        else "give drain more time"
+    )
     for table in tables:
         if count := int(table.uncertain.sum()):
             yield Finding(
@@ -233,7 +241,7 @@ def _open(tables: list[_Account]) -> Iterator[Finding]:
                 Verdict.INCONCLUSIVE,
                 f"drain ended before {count} message(s) to {table.where.name} were accounted "
                 "for: they are lost or late",
-                "give drain more time",
+                advice,
                 n=count,
             )
 

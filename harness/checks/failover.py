@@ -14,7 +14,6 @@ from harness.stats.labelled import Samples
 
 NAME = "failover"
 METRICS = ("detection_time", "reconnect_latency", "failover_time", "reconnect_attempts")
-SILENT = frozenset({"pause"})
 SILENCE_NS = 250_000_000
 SILENCE_PERIODS = 2
 AFTERMATH_NS = 1_000_000_000
@@ -56,7 +55,7 @@ def judge_failover(case: Case) -> Result:
 
     A client that was not connected again by the end of drain (or the loss of its worker)
     has lower bounds, never nothing. So has one that gave no sign at all: with a silent
-    fault (pause) it had not noticed when the fault was undone or traffic came back,
+    fault (pause, partition) it had not noticed when the fault was undone or traffic came back,
     with any other the connection was gone and it had not noticed by the end. When its
     messages stopped meanwhile by more than 250 ms and two periods, its sign is
     ``silence``: only the watchdog saw it.
@@ -73,7 +72,7 @@ def judge_failover(case: Case) -> Result:
     notes: list[str] = []
     for client in iteration.clients:
         connections = trace(iteration, client)
-        blows = list(_find_blows(iteration, connections))
+        blows = list(_find_blows(iteration, client, connections))
         shown = disconnects.setdefault(client.name, [])
         for blow in blows:
             failover = _measure(iteration, client, blow, watch_of.get(client.name))
@@ -86,7 +85,7 @@ def judge_failover(case: Case) -> Result:
         for connection in connections:
             if connection.broke_ns is not None and id(connection) not in struck:
                 shown.append(_show_unstruck(iteration, connection))
-                if not _explained(iteration, connection):
+                if not _explained(iteration, client, connection):
                     notes.append(
                         f"{client.name} lost its connection to {connection.server} after "
                         f"{iteration.relative_s(connection.broke_ns):.3f} s "
@@ -100,9 +99,11 @@ def judge_failover(case: Case) -> Result:
     )
 
 
-def _find_blows(iteration: Iteration, connections: tuple[Connection, ...]) -> Iterator[_Blow]:
+def _find_blows(
+    iteration: Iteration, client: Client, connections: tuple[Connection, ...]
+) -> Iterator[_Blow]:
     hits = sorted(
-        ((hit, fault) for fault in iteration.faults for hit in fault.hits),
+        ((hit, fault) for fault in iteration.faults for hit in fault.hits if hit.strikes(client)),
         key=lambda one: one[0].at_ns,
     )
     for place, (hit, fault) in enumerate(hits):
@@ -157,7 +158,7 @@ def _unnoticed_until(blow: _Blow, last_ns: int, outage: Gap | None) -> float:
     What cannot be known is not claimed: the bound must never be above the truth.
     """
     t0 = blow.hit.at_ns
-    if blow.fault.action in SILENT:
+    if blow.hit.silent:
         undone_ns = blow.fault.undo_ns(blow.hit) or last_ns
         end_ns = min(last_ns, undone_ns)
         if outage is not None and not outage.open:
@@ -169,11 +170,12 @@ def _unnoticed_until(blow: _Blow, last_ns: int, outage: Gap | None) -> float:
     return 0.0
 
 
-def _explained(iteration: Iteration, connection: Connection) -> bool:
+def _explained(iteration: Iteration, client: Client, connection: Connection) -> bool:
     """Tell whether the server of a lost connection was under a fault, or just had been."""
     broke_ns = connection.broke_ns or 0
     return any(
         hit.node == connection.server
+        and hit.strikes(client)
         and hit.at_ns <= broke_ns <= (fault.undo_ns(hit) or iteration.end_ns) + AFTERMATH_NS
         for fault in iteration.faults
         for hit in fault.hits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,6 +16,15 @@ from harness.stats.labelled import Labels, Samples
 NAME = "latency"
 
 
+@dataclass(frozen=True)
+class _Ends:
+    """Rows of messages of shape (k,) and when they ended, or until when they had not."""
+
+    rows: Array
+    at_ns: Array
+    censored: bool = False
+
+
 def judge_latency(case: Case) -> Result:
     """Measure latencies, by the phase in which a message was due and by workload.
 
@@ -25,16 +35,21 @@ def judge_latency(case: Case) -> Result:
       more than 100 ms before the load stopped and was never attempted has a lower bound,
       up to the stop.
 
-    Messages that never arrived have no latency; `lost` and `unknown` count them.
+    What never came to its end is not dropped; it enters `e2e_latency` and
+    `service_latency` with a lower bound. A request that was refused or is unknown took at
+    least until it finished, or to the stop of the load when it never did. An accepted
+    message that was awaited at a destination and is absent there took at least to the stop.
+    Where the columns of a destination's workers are not whole, absence says nothing.
     """
     ledger = case.ledger
     names = tuple(dict.fromkeys(sender.workload for sender in ledger.senders))
     width = np.min_scalar_type(len(names))
     of_rank = np.array([names.index(one.workload) for one in ledger.senders], dtype=width)
-    parts = list(_successes(ledger))
-    rows = np.concatenate([np.empty(0, np.int32), *(rows for rows, _ in parts)])
-    ended_ns = np.concatenate([np.empty(0, np.int64), *(ended for _, ended in parts)])
-    del parts
+    ends = [*_successes(ledger), *_failures(ledger)]
+    rows = np.concatenate([np.empty(0, np.int32), *(one.rows for one in ends)])
+    ended_ns = np.concatenate([np.empty(0, np.int64), *(one.at_ns for one in ends)])
+    censored = np.repeat([one.censored for one in ends], [len(one.rows) for one in ends])
+    del ends
     labels = {
         "phase": Labels(PHASES, ledger.phase[rows]),
         "workload": Labels(names, of_rank[ledger.rank[rows]]),
@@ -44,24 +59,47 @@ def judge_latency(case: Case) -> Result:
     service = _seconds(ended_ns - sent["attempted_ns"][rows])
     return Result(
         samples={
-            "e2e_latency": Samples(e2e, None, labels),
-            "service_latency": Samples(service, None, labels),
+            "e2e_latency": Samples(e2e, censored, labels),
+            "service_latency": Samples(service, censored, labels),
             "send_lateness": _lateness(ledger, names, of_rank),
         }
     )
 
 
-def _successes(ledger: Ledger) -> Iterator[tuple[Array, Array]]:
-    """Yield the rows of messages that came to an end, and when: by destination, by requester."""
-    asks = np.array([sender.role == "requester" for sender in ledger.senders], dtype=np.bool_)
+def _successes(ledger: Ledger) -> Iterator[_Ends]:
+    """Yield the messages that came to their end: by destination, by requester."""
+    asks = _asking(ledger)
     for place, where in ledger.places():
         if where.receives:
             deliveries, rows = ledger.arrivals(place)
             kept = ~asks[ledger.rank[rows]]
-            yield rows[kept], ledger.delivered["received_ns"][deliveries[kept]]
+            yield _Ends(rows[kept], ledger.delivered["received_ns"][deliveries[kept]])
     acked = ledger.sent["outcome"] == Outcome.ACKED
     answered = np.flatnonzero(acked & asks[ledger.rank]).astype(np.int32)
-    yield answered, ledger.sent["finished_ns"][answered]
+    yield _Ends(answered, ledger.sent["finished_ns"][answered])
+
+
+def _failures(ledger: Ledger) -> Iterator[_Ends]:
+    """Yield the messages that did not, with until when they were seen not to."""
+    asks, outcome = _asking(ledger), ledger.sent["outcome"]
+    attempted_ns, stop_ns = ledger.sent["attempted_ns"], ledger.iteration.load_stop_ns or 0
+    for place, where in ledger.places():
+        if where.receives and where.trusted:
+            absent = (outcome == Outcome.ACCEPTED) & ledger.awaited(where)
+            absent &= ~asks[ledger.rank]
+            absent[ledger.arrivals(place)[1]] = False
+            rows = np.flatnonzero(absent).astype(np.int32)
+            yield _Ends(rows, np.maximum(stop_ns, attempted_ns[rows]), censored=True)
+    failed = (outcome == Outcome.REFUSED) | (outcome == Outcome.UNKNOWN)
+    rows = np.flatnonzero(failed & asks[ledger.rank]).astype(np.int32)
+    finished_ns = ledger.sent["finished_ns"][rows]
+    until_ns = np.where(finished_ns == 0, stop_ns, finished_ns)
+    yield _Ends(rows, np.maximum(until_ns, attempted_ns[rows]), censored=True)
+
+
+def _asking(ledger: Ledger) -> Array:
+    """Return flags by rank: the sender is a requester."""
+    return np.array([sender.role == "requester" for sender in ledger.senders], dtype=np.bool_)
 
 
 def _seconds(times_ns: Array) -> Array:

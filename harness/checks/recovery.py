@@ -78,13 +78,13 @@ def _first_good_window(
     ledger: Ledger, fault: FaultWindow, due_ns: Array, weight: Array, good: Array
 ) -> tuple[float, bool]:
     assert fault.healed_ns is not None
-    stop_ns = ledger.iteration.load_stop_ns or 0
-    left_ns = stop_ns - fault.healed_ns
+    healed_ns, stop_ns = int(fault.healed_ns), int(ledger.iteration.load_stop_ns or 0)
+    left_ns = stop_ns - healed_ns
     if left_ns <= 0:
         return 0.0, True
     window_ns = min(WINDOW_NS, left_ns)
-    starts = np.concatenate([[fault.healed_ns], due_ns[due_ns > fault.healed_ns]])
-    starts = starts[starts + window_ns <= stop_ns]
+    starts = np.concatenate([[healed_ns], due_ns[due_ns > healed_ns]])
+    starts = starts[starts <= stop_ns - window_ns]
     first = np.searchsorted(due_ns, starts, side="left")
     last = np.searchsorted(due_ns, starts + window_ns, side="left")
     weights = np.concatenate([[0], np.cumsum(weight, dtype=np.int64)])
@@ -92,8 +92,9 @@ def _first_good_window(
     of = weights[last] - weights[first]
     well = (of > 0) & (goods[last] - goods[first] >= GOOD * of)
     if well.any():
-        return float(starts[np.argmax(well)] - fault.healed_ns) / NS_PER_S, False
-    return float(starts[-1] - fault.healed_ns) / NS_PER_S, True
+        return (int(starts[np.argmax(well)]) - healed_ns) / NS_PER_S, False
+    last_ns = int(starts[-1]) if len(starts) else healed_ns
+    return (last_ns - healed_ns) / NS_PER_S, True
 
 
 CHECK = Check(NAME, judge_recovery, ("recovery_time",))

@@ -30,6 +30,13 @@ FROM_EVENTS = frozenset(
     {"detection_time", "reconnect_latency", "failover_time", "reconnect_attempts"}
 )
 UNENDED = "let the run go to its end"
+ROWS_MISSING = "see the finding of the check ledger, and the logs in workers/, for missing rows"
+NOT_COMPUTED = "see the other findings for why the metric could not be computed"
+NEVER = "nothing of this kind happened; see whether the scenario can produce it"
+RECONNECT = "a client gave up for good: allow its clients more reconnect attempts"
+WAIT = "give recovery and drain more time, so that every value is seen to its end"
+DRAIN = "give drain more time, so that nothing that is absent may only be late"
+QUIETER = "run it again on a quieter machine, or with more messages"
 ANYTHING = Interval(-math.inf, math.inf)
 # A late loop can make these shorter as well as longer: their beginning is stamped by it.
 LAG_SHORTENS = frozenset({"reconnect_latency", "outage_window"})
@@ -44,12 +51,14 @@ class Evidence:
         whole: no message column has rows missing.
         ended: no iteration was cut short, so nothing more could have been counted.
         lags: the greatest lag of a worker in seconds, by phase, and under fault.
+        gave_up: a client gave up for good under load, so waiting longer shows no more.
     """
 
     metrics: Mapping[str, PooledSamples | PooledTally]
     whole: bool
     ended: bool
     lags: Mapping[str, float]
+    gave_up: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,7 @@ class _Measured:
     censored: int | None = None
     at_least: bool = False
     remarks: tuple[str, ...] = ()
+    advice: str | None = None
 
 
 def parse_thresholds(
@@ -106,9 +116,7 @@ def _judge(
             NAME,
             Verdict.INCONCLUSIVE,
             f"{text}: {condition}: there is no value to judge",
-            UNENDED
-            if not evidence.ended
-            else "nothing of this kind happened; see whether the scenario can produce it",
+            _advise_nothing(metric, evidence),
             metric=text,
             statistic=threshold.statistic,
             condition=condition,
@@ -123,7 +131,7 @@ def _judge(
         NAME,
         verdict,
         f"{text}: {condition}: {bound}{shown} (n={measured.n}){remarks}",
-        _advise(verdict, measured, evidence),
+        measured.advice if verdict is Verdict.INCONCLUSIVE else None,
         metric=text,
         statistic=threshold.statistic,
         condition=condition,
@@ -160,14 +168,17 @@ def _measure(metric: Metric, threshold: Threshold, evidence: Evidence) -> _Measu
         return None
     found = values.select(threshold.selector.labels)
     if isinstance(found, Count):
-        return _measure_count(threshold, found, ended=evidence.ended)
+        return _measure_count(threshold, found, evidence)
     return _measure_distribution(metric, threshold, found, evidence)
 
 
-def _measure_count(threshold: Threshold, found: Count, *, ended: bool) -> _Measured | None:
+def _measure_count(threshold: Threshold, found: Count, evidence: Evidence) -> _Measured | None:
     if found.seen == 0:
         return None
-    remarks = []
+    remarks, ended = [], evidence.ended
+    advice = _advise(
+        evidence, rows_missing=found.at_least, waiting=DRAIN if found.uncertain else None
+    )
     open_ended = found.at_least or not ended
     if found.at_least:
         remarks.append("rows are missing, so this is a lower bound")
@@ -184,7 +195,7 @@ def _measure_count(threshold: Threshold, found: Count, *, ended: bool) -> _Measu
                 return None
             return _Measured(0.0, Interval.exactly(0.0), 0, remarks=("none was at risk",))
         interval, value = interval.scaled(found.of), value / found.of
-    return _Measured(value, interval, found.of, None, open_ended, tuple(remarks))
+    return _Measured(value, interval, found.of, None, open_ended, tuple(remarks), advice)
 
 
 def _measure_distribution(
@@ -207,8 +218,20 @@ def _measure_distribution(
     if not evidence.ended:
         remarks.append("the run was cut short")
         interval = ANYTHING
-    at_least = math.isinf(measured.upper)
-    return _Measured(measured.lower, interval, found.n, found.censored, at_least, tuple(remarks))
+    advice = _advise(
+        evidence,
+        rows_missing=not evidence.whole and metric.name not in FROM_EVENTS,
+        waiting=WAIT if found.censored else None,
+    )
+    return _Measured(
+        measured.lower,
+        interval,
+        found.n,
+        found.censored,
+        math.isinf(measured.upper),
+        tuple(remarks),
+        advice,
+    )
 
 
 def _lag(metric: Metric, labels: Mapping[str, str], lags: Mapping[str, float]) -> float:
@@ -220,11 +243,41 @@ def _lag(metric: Metric, labels: Mapping[str, str], lags: Mapping[str, float]) -
     return lags.get("under fault", 0.0)
 
 
-def _advise(verdict: Verdict, measured: _Measured, evidence: Evidence) -> str | None:
-    if verdict is not Verdict.INCONCLUSIVE:
-        return None
+def _advise(evidence: Evidence, *, rows_missing: bool, waiting: str | None) -> str:
+    """Return what to do if the condition is inconclusive, by what the doubt comes from.
+
+    Args:
+        evidence: what the condition was judged on.
+        rows_missing: the value rests on message columns that are not whole.
+        waiting: what to wait for longer; None when nothing was seen without its end.
+    """
     if not evidence.ended:
         return UNENDED
-    if measured.censored:
-        return "give recovery and drain more time, so that every value is seen to its end"
-    return "run it again on a quieter machine, or with more messages"
+    if rows_missing:
+        return ROWS_MISSING
+    if waiting is not None:
+        return RECONNECT if evidence.gave_up else waiting
+    return QUIETER
+
+
+def _advise_nothing(metric: Metric, evidence: Evidence) -> str:
+    """Return what to do when there is no value at all."""
+    values = evidence.metrics.get(metric.name)
+    if not evidence.ended:
+        return UNENDED
+    if values is None or not values.parts:
+        return NOT_COMPUTED
+    return NEVER if evidence.whole or metric.name in FROM_EVENTS else ROWS_MISSING
+
+
+def find_measured(scenario: Mapping[str, Any], evidence: Evidence) -> tuple[bool, ...]:
+    """Tell for every condition, in the scenario's order, whether there is any value for it."""
+    found = []
+    for parsed in parse_thresholds(scenario):
+        values = None if isinstance(parsed, Finding) else evidence.metrics.get(parsed[2].name)
+        if isinstance(parsed, Finding) or values is None:
+            found.append(False)
+            continue
+        one = values.select(parsed[3].selector.labels)
+        found.append(one.seen > 0 if isinstance(one, Count) else one.n > 0)
+    return tuple(found)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from harness.checks.base import Case, Check, Finding, Result, Verdict
-from harness.history.ledger import Ledger
+from harness.history.facts import Iteration
+from harness.history.ledger import Array, Ledger, phase_spans
 from harness.history.tables import Outcome
 from harness.scenario.metrics import PHASES
+from harness.units import parse_duration
 
 NAME = "traffic"
 ENOUGH = 0.9
 LATE_NS = 50_000_000
 LATE_SHARE = 0.01
 ADVICE = "lower the rate, use more publishers, or run on a machine with more to spare"
+ANSWERED_BY = frozenset({"refused", "unknown", "lost", "failover_time"})
+UNANSWERED = "see why it could not send; a threshold on refused or unknown says how much is allowed"
 
 
 def judge_traffic(case: Case) -> Result:
@@ -25,8 +30,18 @@ def judge_traffic(case: Case) -> Result:
     least 90 % of the messages that were due, at least 90 % must have been accepted (or
     acknowledged), and at least 90 % of what was accepted must have arrived. Without any
     traffic, or with less, the run is inconclusive: what follows was not tested under
-    the load that was asked for. A sender that was more than 50 ms late with more than
-    1 % of its messages in steady is named in the notes.
+    the load that was asked for.
+
+    A sender of whose attempts in recovery less than 90 % were accepted (or acknowledged)
+    makes the run inconclusive too, unless a threshold speaks of what that may do: of
+    `refused`, `unknown`, `lost` or `failover_time`.
+
+    With faults, there must also have been a message due between the first hit and the end
+    of the last healing, and one in recovery, unless the scenario asks for none of that:
+    otherwise nothing was tested, however little went wrong.
+
+    A sender that was more than 50 ms late with more than 1 % of its messages in steady is
+    named in the notes.
     """
     ledger = case.ledger
     delivered = sum(len(ledger.arrivals(place)[1]) for place, _ in ledger.places())
@@ -39,7 +54,11 @@ def judge_traffic(case: Case) -> Result:
             n=ledger.attempts,
         )
         return Result(findings=(finding,))
-    findings = list(_judge_steady(ledger))
+    findings = [
+        *_judge_steady(ledger),
+        *_judge_recovery(ledger, case.scenario),
+        *_judge_exposure(ledger, case.scenario),
+    ]
     if not findings:
         findings.append(
             Finding(
@@ -55,7 +74,7 @@ def judge_traffic(case: Case) -> Result:
 def _judge_steady(ledger: Ledger) -> Iterator[Finding]:
     steady = ledger.phase == PHASES.index("steady")
     outcome = ledger.sent["outcome"]
-    accepted = (outcome == Outcome.ACCEPTED) | (outcome == Outcome.ACKED)
+    accepted = _accepted(ledger)
     asked_of_all = 0
     for rank, sender in enumerate(ledger.senders):
         asked = ledger.due_by_phase(sender)["steady"]
@@ -83,13 +102,74 @@ def _judge_steady(ledger: Ledger) -> Iterator[Finding]:
             yield _too_little(f"{where.name} received", count, of, "messages accepted for it")
 
 
-def _too_little(who: str, count: int, of: int, what: str) -> Finding:
+def _judge_recovery(ledger: Ledger, scenario: Mapping[str, Any]) -> Iterator[Finding]:
+    named = {str(text).partition("{")[0].strip() for text in scenario.get("thresholds") or ()}
+    if named & ANSWERED_BY:
+        return
+    recovery = ledger.phase == PHASES.index("recovery")
+    accepted = _accepted(ledger)
+    for rank, sender in enumerate(ledger.senders):
+        mine = recovery & (ledger.rank == rank)
+        count, of = int(np.count_nonzero(mine & accepted)), int(np.count_nonzero(mine))
+        if count < ENOUGH * of:
+            yield _too_little(
+                f"{sender.name} accepted",
+                count,
+                of,
+                "messages attempted",
+                phase="recovery",
+                advice=UNANSWERED,
+            )
+
+
+def _judge_exposure(ledger: Ledger, scenario: Mapping[str, Any]) -> Iterator[Finding]:
+    """Judge whether anything was due while a fault held, and after it."""
+    iteration = ledger.iteration
+    hits = [hit.at_ns for fault in iteration.faults for hit in fault.hits]
+    if not hits:
+        return
+    healed = [
+        iteration.end_ns if one.healed_ns is None else one.healed_ns for one in iteration.faults
+    ]
+    spans = [("under a fault, from the first hit to the last healing", min(hits), max(healed))]
+    recovery = [one for one in phase_spans(iteration) if one[0] == "recovery"]
+    if _asks_for_recovery(iteration, scenario):
+        spans += [("in recovery", start_ns, end_ns) for _, start_ns, end_ns in recovery]
+    for when, start_ns, end_ns in spans:
+        if not any(iteration.due(sender, start_ns, end_ns) for sender in ledger.senders):
+            yield Finding(
+                NAME,
+                Verdict.INCONCLUSIVE,
+                f"no message was due {when}, so nothing is known of that time",
+                "raise the rate, or make the fault and phases.recovery longer",
+                n=0,
+            )
+
+
+def _asks_for_recovery(iteration: Iteration, scenario: Mapping[str, Any]) -> bool:
+    """Tell whether recovery was to last; by its record where the scenario does not say."""
+    asked = (scenario.get("phases") or {}).get("recovery")
+    if asked is None:
+        lasted = [one for one in iteration.phases if one.name == "recovery"]
+        return any(one.end_ns is not None and one.end_ns > one.start_ns for one in lasted)
+    return (parse_duration(asked) if isinstance(asked, str) else float(asked)) > 0
+
+
+def _accepted(ledger: Ledger) -> Array:
+    outcome = ledger.sent["outcome"]
+    flags: Array = (outcome == Outcome.ACCEPTED) | (outcome == Outcome.ACKED)
+    return flags
+
+
+def _too_little(
+    who: str, count: int, of: int, what: str, *, phase: str = "steady", advice: str = ADVICE
+) -> Finding:
     share = count / of
     return Finding(
         NAME,
         Verdict.INCONCLUSIVE,
-        f"{who} {count} of {of} {what} in steady: {share:.1%}, less than {ENOUGH:.0%}",
-        ADVICE,
+        f"{who} {count} of {of} {what} in {phase}: {share:.1%}, less than {ENOUGH:.0%}",
+        advice,
         value=share,
         limit=ENOUGH,
         margin=share - ENOUGH,

@@ -91,7 +91,10 @@ def _firsts(ledger: Ledger) -> tuple[list[Row], list[Row]]:
         own = [
             hit
             for hit in fault.hits
-            if any(attached(connections[one.name], hit) is not None for one in ends)
+            if any(
+                hit.strikes(one) and attached(connections[one.name], hit) is not None
+                for one in ends
+            )
         ]
         return own or list(fault.hits[:1])
 

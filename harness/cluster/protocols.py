@@ -10,6 +10,7 @@ from pathlib import Path
 from socket import socket
 from typing import Any, Protocol
 
+from harness.cluster.links import Links
 from harness.cluster.shapes import Shaper
 from harness.scenario.model import ClusterSpec
 
@@ -21,6 +22,9 @@ class Capability(StrEnum):
     KILL = "kill"
     PAUSE = "pause"
     LAME_DUCK = "lame-duck"
+    PARTITION = "partition"
+    RESET = "reset"
+    REFUSE = "refuse"
     SHAPE = "shape"  # delay, jitter, loss, duplicate, reorder on single links
     BANDWIDTH = "limit-bandwidth"
 
@@ -141,6 +145,10 @@ class Cluster(Protocol):
     @property
     def capabilities(self) -> frozenset[Capability]:
         """Return what can be done to the nodes."""
+
+    @property
+    def links(self) -> Links | None:
+        """Return the links between nodes and client groups; None where nothing can be done."""
 
     @property
     def record(self) -> EventSink:

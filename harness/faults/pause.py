@@ -8,7 +8,15 @@ from typing import ClassVar, Literal
 
 from harness.cluster.protocols import Capability, Cluster, Node
 from harness.errors import FaultError
-from harness.faults.base import EFFECT_LIMIT_S, Fault, Strike, on_each, require_running, undone
+from harness.faults.base import (
+    EFFECT_LIMIT_S,
+    Fault,
+    Strike,
+    on_each,
+    require_healthy,
+    require_running,
+    undone,
+)
 
 SILENCE_S = 0.25
 
@@ -41,7 +49,7 @@ class Pause(Fault):
             if not node.running:
                 raise FaultError(f"{node.name} ended while it was frozen")
             await node.resume(EFFECT_LIMIT_S)
-            await node.wait_healthy(EFFECT_LIMIT_S)
+            await require_healthy(node)
             strike.undo(node, "running again, healthy and routed to every running peer")
 
         async with undone(lambda: on_each(strike.nodes, thaw), f"{self.name}: thawing"):

@@ -19,11 +19,14 @@ from harness.history.facts import (
     Iteration,
     Observation,
     Phase,
+    ProbedLink,
+    Probing,
     WorkerLedger,
 )
 from harness.history.tables import DELIVERED, SENT, Table
 
 NEVER = "its columns file is missing"
+SILENT_ONCE = frozenset({"pause"})  # histories of before hits told whether they are silent
 _TIMES = {
     "fault.inject_started": "inject_started_ns",
     "fault.injected": "injected_ns",
@@ -145,15 +148,35 @@ def _extend(window: FaultWindow, kind: str, event: Event) -> FaultWindow:
     if kind in _TIMES:
         return replace(window, **{_TIMES[kind]: at_ns})
     if kind == "fault.hit":
-        hit = Hit(at_ns, event["node"], event.get("how", ""))
-        return replace(window, hits=(*window.hits, hit))
+        return replace(window, hits=(*window.hits, _read_hit(window, event)))
     if kind == "fault.observed":
         seen = Observation(at_ns, event["node"], event["what"], event["edge"])
         return replace(window, observations=(*window.observations, seen))
+    if kind == "fault.probed":
+        return replace(window, probings=(*window.probings, _read_probing(event)))
     if kind == "fault.failed":
         failure = Failure(at_ns, event["message"], event.get("edge", "effect"))
         return replace(window, failures=(*window.failures, failure))
     return window
+
+
+def _read_hit(window: FaultWindow, event: Event) -> Hit:
+    groups = event.get("groups")
+    return Hit(
+        event["at_ns"],
+        event["node"],
+        event.get("how", ""),
+        silent=bool(event.get("silent", window.action in SILENT_ONCE)),
+        groups=None if groups is None else tuple(groups),
+    )
+
+
+def _read_probing(event: Event) -> Probing:
+    links = tuple(
+        ProbedLink(one["from"], one["to"], bool(one["cut"]), one["sent"], one["received"])
+        for one in event["links"]
+    )
+    return Probing(event["at_ns"], event["edge"], links)
 
 
 def _read_workers(

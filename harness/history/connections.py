@@ -55,6 +55,15 @@ def horizon_ns(iteration: Iteration, client: Client) -> int:
     return iteration.end_ns if lost_ns is None else min(lost_ns, iteration.end_ns)
 
 
+def closed_under_load(iteration: Iteration) -> dict[str, int]:
+    """Return when each client gave up for good that did so before the load stopped, by name."""
+    closed: dict[str, int] = {}
+    for event in iteration.of_kind("client.closed"):
+        if event["at_ns"] < (iteration.load_stop_ns or 0):
+            closed.setdefault(event["client"], event["at_ns"])
+    return closed
+
+
 def trace(iteration: Iteration, client: Client) -> tuple[Connection, ...]:
     """Return the connections of a client in time, as far as it was watched."""
     end_ns = horizon_ns(iteration, client)

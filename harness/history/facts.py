@@ -53,11 +53,22 @@ class Phase:
 
 @dataclass(frozen=True)
 class Hit:
-    """The instant a fault struck a node."""
+    """The instant a fault struck a node.
+
+    Attributes:
+        silent: its effect shows only as missing answers, not as a closed connection.
+        groups: the client groups whose connections to the node it struck; None for all.
+    """
 
     at_ns: int
     node: str
     how: str
+    silent: bool = False
+    groups: tuple[str, ...] | None = None
+
+    def strikes(self, client: Client) -> bool:
+        """Tell whether it struck the client's connection, if that led to the node."""
+        return self.groups is None or client.worker in self.groups
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,31 @@ class Observation:
     node: str
     what: str
     edge: str
+
+
+@dataclass(frozen=True)
+class ProbedLink:
+    """How many probes were sent over a link, and arrived; `cut` says that none was to pass."""
+
+    source: str
+    target: str
+    cut: bool
+    sent: int
+    received: int
+
+    @property
+    def name(self) -> str:
+        """Return how people write the link."""
+        return f"{self.source}->{self.target}"
+
+
+@dataclass(frozen=True)
+class Probing:
+    """One look at links by probes; `edge` is ``before``, ``during`` or ``after`` the cut."""
+
+    at_ns: int
+    edge: str
+    links: tuple[ProbedLink, ...]
 
 
 @dataclass(frozen=True)
@@ -93,6 +129,7 @@ class FaultWindow:
     hits: tuple[Hit, ...] = ()
     observations: tuple[Observation, ...] = ()
     failures: tuple[Failure, ...] = ()
+    probings: tuple[Probing, ...] = ()
 
     def effect_ns(self, hit: Hit) -> int:
         """Return when the effect of a hit was seen: a message attempted later was under it."""

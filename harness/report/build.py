@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from harness.checks.judgement import IterationJudgement, Judgement
-from harness.history.facts import FaultWindow, Iteration
+from harness.history.facts import FaultWindow, Iteration, Probing
 from harness.history.model import History
 from harness.report import model
 from harness.scenario.metrics import DISTRIBUTION_STATISTICS, METRICS
@@ -21,6 +21,7 @@ UNSHOWN = frozenset(
     {
         "client.attempt",
         "client.discovered",
+        "fault.probed",
         "load.planned",
         "server.described",
         "subscription.confirmed",
@@ -140,6 +141,7 @@ def _build_fault(told: Iteration, window: FaultWindow) -> model.Fault:
         model.Proof(at=told.relative_s(one.at_ns), node=None, kind="failure", what=one.message)
         for one in window.failures
     ]
+    shown += [_build_probing(told, one) for one in window.probings]
     return model.Fault(
         name=window.name,
         action=window.action,
@@ -149,6 +151,26 @@ def _build_fault(told: Iteration, window: FaultWindow) -> model.Fault:
         heal_start=at(window.heal_started_ns),
         heal_done=at(window.healed_ns),
         proof=shown,
+    )
+
+
+def _build_probing(told: Iteration, look: Probing) -> model.Proof:
+    passed = sum(link.received == link.sent for link in look.links)
+    return model.Proof(
+        at=told.relative_s(look.at_ns),
+        node=None,
+        kind="probes",
+        what=f"{look.edge}: all probes passed over {passed} of {len(look.links)} links",
+        links=[
+            model.ProbedLink(
+                source=link.source,
+                target=link.target,
+                cut=link.cut,
+                sent=link.sent,
+                received=link.received,
+            )
+            for link in look.links
+        ],
     )
 
 

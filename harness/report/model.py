@@ -49,13 +49,27 @@ class Environment(Part):
     servers: list[Server] = Field(default_factory=list)
 
 
+class ProbedLink(Part):
+    """Probes over one link, one way; `cut` says that, by whatever fault, none was to pass."""
+
+    source: str
+    target: str
+    cut: bool
+    sent: Count
+    received: Count
+
+
 class Proof(Part):
-    """One thing that was seen of a fault: how it struck, its effect, its undo or a failure."""
+    """One thing that was seen of a fault: how it struck, its effect, its undo or a failure.
+
+    `links` are the counts of the kind ``probes``: a look at links before, during or after.
+    """
 
     at: float
     node: str | None
-    kind: Literal["hit", "effect", "undo", "failure"]
+    kind: Literal["hit", "effect", "undo", "failure", "probes"]
     what: str
+    links: list[ProbedLink] | None = None
 
 
 class Fault(Part):

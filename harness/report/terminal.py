@@ -40,7 +40,7 @@ def print_report(report: Report, run_folder: Path, console: Console) -> None:
         _print_timeline(shown, console)
     for warning in report.warnings:
         console.print(Text(f"note: {warning}", style="yellow"))
-    console.print(Text(str(run_folder / "report.json")), soft_wrap=True)
+    console.print(Text(str((run_folder / "report.json").absolute())), soft_wrap=True)
 
 
 def _verdict(name: str) -> Text:
@@ -165,7 +165,7 @@ def _describe_proof(fault: Fault) -> Iterator[str]:
     for one in fault.proof:
         if one.kind == "failure":
             yield f"FAILED: {one.what}"
-        elif one.kind != "hit":
+        elif one.kind not in ("hit", "probes"):
             yield one.what
 
 

@@ -27,7 +27,8 @@ def _advise_detection(scenario: Scenario) -> Iterator[Problem]:
     pings = int(options["max_outstanding_pings"] or 0)
     for index, step in enumerate(scenario.faults):
         held_s = _held_s(step, scenario.phases)
-        if step.silent and held_s < (pings + 1) * interval_s:
+        noticeable = step.silent and step.strikes_clients
+        if noticeable and held_s < (pings + 1) * interval_s:
             message = _detection_message(step, held_s, interval_s, pings)
             yield Problem(("faults", index, "duration"), message)
 

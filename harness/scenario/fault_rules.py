@@ -54,6 +54,17 @@ def _check_attached(target: Attached, scenario: Scenario, path: KeyPath) -> Iter
         yield Problem(path, f"workload {workload.name!r} has no role {target.role!r}{hint}")
 
 
+def check_fault_places(scenario: Scenario, _: Vocabulary) -> Iterator[Problem]:
+    """Each fault is possible in this cluster, as far as the fault itself can tell."""
+    groups = {
+        workload.name: tuple(f"{workload.name}-{role}" for role in workload.roles)
+        for workload in scenario.workloads
+    }
+    for index, step in enumerate(scenario.faults):
+        for path, message in step.impossibilities(scenario.cluster.nodes, groups):
+            yield Problem(("faults", index, *path), message)
+
+
 def check_fault_windows(scenario: Scenario, _: Vocabulary) -> Iterator[Problem]:
     """Faults end, and within the fault phase where the scenario says how long that is."""
     phase = scenario.phases.fault

@@ -8,7 +8,7 @@ reach the loader through a `Vocabulary`, so this module knows none of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, SerializeAsAny
@@ -115,11 +115,13 @@ class FaultStep(Model):
     `at` counts from the start of the fault phase. `duration` is how long the effect is
     held before it is undone; without it, to the end of `phases.fault`. `silent` tells
     that clients notice the effect only by missing answers, not by a closed connection;
-    `self_timed` that the fault ends by itself and needs no `duration`.
+    `self_timed` that the fault ends by itself and needs no `duration`. `lead_s` is how
+    long before its time a fault wants to look around.
     """
 
     silent: ClassVar[bool] = False
     self_timed: ClassVar[bool] = False
+    lead_s: ClassVar[float] = 0.0
 
     name: Name
     action: str
@@ -127,6 +129,23 @@ class FaultStep(Model):
     count: Selection = "all"
     at: Duration = 0.0
     duration: Duration | None = None
+
+    @property
+    def strikes_clients(self) -> bool:
+        """Tell whether clients' own connections can be struck."""
+        return True
+
+    def impossibilities(
+        self, nodes: Sequence[str], groups: Mapping[str, Sequence[str]]
+    ) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Yield what cannot be done in such a cluster: the path below the step, and why.
+
+        Args:
+            nodes: the names of all nodes.
+            groups: the client groups of each workload, by its name.
+        """
+        del nodes, groups
+        yield from ()
 
 
 class Scenario(Model):

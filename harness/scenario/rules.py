@@ -13,6 +13,7 @@ from harness.scenario.client_options import parse_option
 from harness.scenario.fault_rules import (
     check_fault_names,
     check_fault_overlaps,
+    check_fault_places,
     check_fault_targets,
     check_fault_windows,
 )
@@ -167,6 +168,7 @@ RULES = (
     Rule(check_attachments, frozenset({"cluster", "workloads"})),
     Rule(check_fault_names, frozenset({"faults"})),
     Rule(check_fault_targets, frozenset({"cluster", "workloads", "faults"})),
+    Rule(check_fault_places, frozenset({"cluster", "workloads", "faults"})),
     Rule(check_fault_windows, frozenset({"phases", "faults"})),
     Rule(check_fault_overlaps, frozenset({"cluster", "faults"})),
     Rule(check_thresholds, frozenset({"workloads", "phases", "faults", "thresholds"})),

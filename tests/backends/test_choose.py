@@ -54,9 +54,13 @@ def test_what_a_backend_lacks_is_named_with_those_that_have_it(
         def capabilities(self) -> frozenset[Capability]:
             return frozenset((Capability.STOP,))
 
-    links = {Capability.SHAPE, Capability.BANDWIDTH}
-    assert missing(list(Capability), LocalBackend()) == dict.fromkeys(links, ("lab",))
-    require(set(Capability) - links, LocalBackend())
+    of_links = (Capability.PARTITION, Capability.RESET, Capability.REFUSE)
+    shapes = (Capability.SHAPE, Capability.BANDWIDTH)
+    lacking = missing(list(Capability), LocalBackend())
+    assert lacking == dict.fromkeys((*of_links, *shapes), ("lab",))
+    require(LocalBackend().capabilities, LocalBackend())
+    with pytest.raises(CapabilityError, match="local cannot partition; lab can: --backend lab"):
+        require([Capability.PARTITION], LocalBackend())
     assert missing([Capability.STOP, Capability.PAUSE], Poor()) == {
         Capability.PAUSE: ("lab", "local")
     }
@@ -82,3 +86,14 @@ def test_a_run_without_shapes_does_not_try_them(monkeypatch: pytest.MonkeyPatch)
 
 def test_every_backend_has_a_summary() -> None:
     assert list(BACKENDS) == list(choosing._PLACES)
+
+
+def test_the_lab_offers_only_what_was_seen_to_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    lacks = {Capability.RESET: "the kernel took a reset, and the peer got none"}
+    for module in ("harness.backends.lab.backend", "harness.backends.choose"):
+        monkeypatch.setattr(f"{module}.known_lacks", lambda: lacks)
+    assert Capability.PARTITION in LabBackend().capabilities
+    with pytest.raises(
+        CapabilityError, match=r"lab cannot reset here \(the kernel took a .*\); no"
+    ):
+        require([Capability.RESET], LabBackend())

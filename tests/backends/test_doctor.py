@@ -9,10 +9,22 @@ from pathlib import Path
 import pytest
 
 from harness.backends import doctor
-from harness.backends.lab.available import Obstacle
+from harness.backends.lab.available import Examination, Obstacle
+from harness.cluster.protocols import Capability
 from harness.errors import BinaryError
 
-TOPICS = ["python", "nats-server", "lab", "shaping", "local", "docker", "cache", "cores", "clock"]
+TOPICS = [
+    "python",
+    "nats-server",
+    "lab",
+    "links",
+    "shaping",
+    "local",
+    "docker",
+    "cache",
+    "cores",
+    "clock",
+]
 
 
 def test_it_examines_everything_before_threads_exist() -> None:
@@ -71,3 +83,13 @@ def test_docker_is_looked_at_without_waiting_long(
     finding = doctor._docker()
     assert finding.ok is ok
     assert detail in finding.detail
+
+
+def test_a_kernel_without_a_part_is_told_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    lacks = {Capability.RESET: "Operation not supported"}
+    monkeypatch.setattr(doctor, "obstacle", lambda: None)
+    monkeypatch.setattr(doctor, "examine_lab", lambda: Examination(lacks=lacks))
+    found = doctor._links()
+    assert not found.ok
+    assert found.detail == "no reset: Operation not supported"
+    assert "INET_DIAG_DESTROY" in str(found.fix)

@@ -162,8 +162,8 @@ try:
     run_in_lab(lambda: 0)
 except CapabilityError as error:
     print(error)
-from harness.backends.lab.available import available, obstacle
-obstacle.cache_clear()
+from harness.backends.lab.available import available, examine_lab
+examine_lab.cache_clear()
 print(available())
 """
     code_, said = outcome(code)

@@ -5,30 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from guards import CHECKS, assert_inconclusive, findings, only
 from story import Delivered, Sent, Story, tell
 
-from harness.checks import ITERATION_CHECKS, judge
-from harness.checks.base import Case, Finding, Verdict
+from harness.checks import judge
+from harness.checks.base import Case, Verdict
 from harness.history.tables import Integrity, Outcome
-
-CHECKS = {check.name: check for check in ITERATION_CHECKS}
-
-
-def findings(check: str, story: Story) -> list[Finding]:
-    history = story.history()
-    return list(CHECKS[check].run(Case(history.iterations[0], history.scenario)).findings)
-
-
-def only(check: str, story: Story) -> tuple[Verdict, str]:
-    (finding,) = findings(check, story)
-    return finding.verdict, finding.detail
-
-
-def assert_inconclusive(check: str, story: Story, words: str) -> None:
-    found = findings(check, story)
-    assert {one.verdict for one in found} == {Verdict.INCONCLUSIVE}
-    assert any(words in one.detail for one in found), [one.detail for one in found]
-    assert judge(story.history()).verdict is Verdict.INCONCLUSIVE
 
 
 @pytest.mark.parametrize("check", sorted(CHECKS))
@@ -86,6 +68,30 @@ def test_a_steady_phase_in_which_nothing_was_due_is_inconclusive() -> None:
     assert_inconclusive("traffic", story.core(), "no message was due in steady")
 
 
+def test_a_run_in_which_nothing_was_due_under_the_fault_is_inconclusive() -> None:
+    story = Story().core(rate=1).fault(at=4.1, heal=4.9)
+    assert_inconclusive("traffic", story, "no message was due under a fault, from the first hit")
+    assert only("traffic", Story().core(rate=1).fault(at=4.1, heal=5.1))[0] is Verdict.PASS
+
+
+def test_several_faults_are_exposed_from_the_first_hit_to_the_last_healing() -> None:
+    story = Story().core(rate=1).fault(at=4.1, heal=4.5).fault("again", at=5.1, heal=5.5)
+    assert only("traffic", story)[0] is Verdict.PASS
+
+
+def test_a_recovery_in_which_nothing_was_due_is_inconclusive() -> None:
+    story = Story()
+    story.phases["recovery"] = 8.5
+    story.core(rate=1).fault(heal=8.4)
+    assert_inconclusive("traffic", story, "no message was due in recovery")
+
+
+def test_a_recovery_that_was_not_asked_for_needs_no_message() -> None:
+    story = Story()
+    story.phases["recovery"] = story.phases["drain"]
+    assert only("traffic", story.core(rate=1).fault(heal=8.4))[0] is Verdict.PASS
+
+
 def test_a_late_sender_is_noted_and_not_judged() -> None:
     story = Story().core()
     for one in story.sent[100:110]:
@@ -98,42 +104,6 @@ def test_a_late_sender_is_noted_and_not_judged() -> None:
     (note,) = judgement.notes
     assert note.startswith("hello-publisher-1 was a late sender: 10 of 200 messages in steady")
     assert note.endswith("at worst 0.080 s")
-
-
-def test_a_fault_that_struck_nothing_is_not_proven() -> None:
-    assert_inconclusive("proof", Story().core().fault(nodes=[]), "it struck no node")
-
-
-def test_a_fault_without_any_event_never_started() -> None:
-    story = Story().core()
-    story.faults.append({"name": "cut", "action": "kill"})
-    assert_inconclusive("proof", story, "fault cut is not proven: it never started")
-
-
-def test_effect_and_undo_must_be_seen_at_every_struck_node() -> None:
-    story = Story().core().fault(nodes=["n1", "n2"])
-    story.events = [
-        one for one in story.events
-        if not (one["kind"] == "fault.observed" and one["node"] == "n2" and one["edge"] == "undo")
-    ]  # fmt: skip
-    assert_inconclusive("proof", story, "no undo was observed at n2")
-    assert_inconclusive("proof", Story().core().fault(proof=False), "no effect was observed at n1")
-
-
-def test_a_failure_at_either_edge_is_told() -> None:
-    story = Story().core().fault()
-    story.event(6.0, "fault.failed", fault="stop-seed", message="n1 stays away", edge="undo")
-    assert_inconclusive("proof", story, "undoing failed: n1 stays away")
-
-
-@pytest.mark.parametrize(
-    ("kind", "words"),
-    [("fault.injected", "injection did not come to an end"), ("fault.healed", "was not healed")],
-)
-def test_a_fault_must_come_to_its_ends(kind: str, words: str) -> None:
-    story = Story().core().fault()
-    story.events = [one for one in story.events if one["kind"] != kind]
-    assert_inconclusive("proof", story, words)
 
 
 def test_a_worker_that_never_said_done_leaves_the_ledger_open() -> None:
@@ -251,10 +221,34 @@ def test_accepted_messages_that_nobody_waits_for_are_inconclusive() -> None:
     assert_inconclusive("coverage", story, "800 accepted message(s) had no confirmed, open")
 
 
+def test_a_pair_that_was_never_confirmed_is_inconclusive_though_another_hears_the_sender() -> None:
+    story = Story().core(2, 2).drop(range(800), sender=1, at=2)
+    story.unconfirmed.add(("hello-subscriber-1", "hello-publisher-2"))
+    assert_inconclusive(
+        "coverage", story, "hello-subscriber-1 was never confirmed to hear hello-publisher-2"
+    )
+
+
+def test_one_confirmed_member_of_a_queue_group_suffices() -> None:
+    story = Story().core(1, 2, queue="workers")
+    story.unconfirmed.add(("hello-subscriber-1", "hello-publisher-1"))
+    assert findings("coverage", story) == []
+    story.unconfirmed.add(("hello-subscriber-2", "hello-publisher-1"))
+    assert_inconclusive("coverage", story, "had no confirmed, open subscription")
+
+
 def test_a_subscription_that_gave_up_under_load_is_inconclusive() -> None:
     story = Story().core(1, 2).drop(range(400, 800), at=1)
     story.event(5.0, "client.closed", client="hello-subscriber-1")
     assert_inconclusive("coverage", story, "hello-subscriber-1 gave up for good after 5.000 s")
+
+
+def test_a_client_that_is_not_back_by_the_end_is_inconclusive() -> None:
+    story = Story().core().fault()
+    story.event(5.0, "client.sign", client="hello-subscriber-1", sign="UnexpectedEOF")
+    assert_inconclusive("coverage", story, "hello-subscriber-1 lost n1 at 5.000 s and was not")
+    story.event(5.5, "client.reconnected", client="hello-subscriber-1", server="n2", attempts=1)
+    assert findings("coverage", story) == []
 
 
 def test_a_sender_that_hangs_to_the_end_is_inconclusive_though_nothing_was_lost() -> None:
@@ -278,10 +272,42 @@ def test_clients_that_close_when_the_load_is_over_are_fine() -> None:
     assert findings("coverage", story) == []
 
 
-def test_a_requester_that_gave_up_is_no_hole_in_the_watch() -> None:
-    story = Story().request()
-    story.event(5.0, "client.closed", client="ask-requester-1")
-    assert findings("coverage", story) == []
+@pytest.mark.parametrize("name", ["ask-requester-1", "ask-responder-1", "hello-publisher-1"])
+def test_a_client_of_any_role_that_gave_up_under_load_is_inconclusive(name: str) -> None:
+    story = Story().core().request(1, 2).fault()
+    story.event(5.0, "client.closed", client=name)
+    assert_inconclusive("coverage", story, f"{name} gave up for good after 5.000 s")
+
+
+def test_one_member_of_a_queue_group_that_gave_up_under_load_is_inconclusive() -> None:
+    story = Story().core(1, 2, queue="workers").fault()
+    story.event(5.0, "client.closed", client="hello-subscriber-2")
+    assert_inconclusive("coverage", story, "hello-subscriber-2 gave up for good")
+
+
+def test_a_client_that_was_away_and_gave_up_only_after_the_load_is_inconclusive() -> None:
+    story = Story().core().fault()
+    story.event(5.0, "client.sign", client="hello-publisher-1", sign="UnexpectedEOF")
+    story.event(9.5, "client.closed", client="hello-publisher-1")
+    assert_inconclusive("coverage", story, "hello-publisher-1 lost n1 at 5.000 s and was not")
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.UNKNOWN])
+def test_a_sender_that_hardly_gets_anything_through_in_recovery_is_inconclusive(
+    outcome: Outcome,
+) -> None:
+    story = Story().core().fault().outcome(range(500, 531), outcome)
+    assert_inconclusive("traffic", story, "hello-publisher-1 accepted 269 of 300")
+    nearly = Story().core().fault().outcome(range(500, 530), outcome)
+    assert only("traffic", nearly)[0] is Verdict.PASS
+
+
+@pytest.mark.parametrize("metric", ["refused", "unknown{phase:steady}", "lost", "failover_time"])
+def test_a_threshold_may_answer_for_what_a_sender_could_not_send(metric: str) -> None:
+    story = Story(thresholds={metric: ["count < 500"]}).core().fault()
+    assert only("traffic", story.outcome(range(500, 700), Outcome.REFUSED))[0] is Verdict.PASS
+    story.thresholds = {"duplicates": ["count == 0"]}
+    assert only("traffic", story)[0] is Verdict.INCONCLUSIVE
 
 
 def test_lag_under_load_is_noted_with_the_phase_it_fell_in() -> None:

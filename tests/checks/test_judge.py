@@ -11,6 +11,7 @@ from story import Story, tell
 import harness.checks
 from harness.checks import CHECKS, ITERATION_CHECKS, judge
 from harness.checks.base import Case, Check, Result, Verdict, worst
+from harness.report.build import build
 from harness.scenario.metrics import METRICS
 
 PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
@@ -214,3 +215,38 @@ def test_the_rate_counts_first_arrivals_over_time() -> None:
     assert (start, width) == (1.0, 0.1)
     assert sum(bins) == 800
     assert bins[:3] == [10, 10, 10]
+
+
+def test_it_is_said_when_only_some_iterations_have_values_for_a_threshold() -> None:
+    stories = []
+    for index in range(3):
+        thresholds = {"failover_time": ["max < 1s"], "lost": ["count == 0"]}
+        story = Story(index=index, thresholds=thresholds).core().fault(nodes=["n1"])
+        if index == 0:
+            story.failover("hello-publisher-1", 4.1, 4.2)
+            story.failover("hello-subscriber-1", 4.1, 4.2)
+        else:
+            for event in story.events:
+                if event["kind"] == "client.connected":
+                    event["server"] = "n2"
+        stories.append(story)
+    judgement = judge(tell(stories))
+    failover, lost = judgement.findings[:2]
+    assert failover.verdict is PASS
+    assert failover.detail.endswith("; values from 1 of 3 iterations")
+    assert "iterations" not in lost.detail
+    assert "failover_time: max < 1s: values from 1 of 3 iterations" in judgement.notes
+    report = build(tell(stories), judgement)
+    assert report.findings[0].detail == failover.detail
+    assert report.warnings[-1] == "failover_time: max < 1s: values from 1 of 3 iterations"
+
+
+def test_a_sender_that_gave_up_is_not_told_to_wait_longer() -> None:
+    story = Story(drained=False).core().fault().drop(range(600, 800))
+    waiting = [one for one in judge(story.history()).findings if one.check == "accounting"]
+    assert [one.advice for one in waiting] == ["give drain more time"]
+    story.event(7.0, "client.closed", client="hello-publisher-1")
+    closed = [one for one in judge(story.history()).findings if one.check == "accounting"]
+    (advice,) = (one.advice for one in closed)
+    assert str(advice).startswith("hello-publisher-1 gave up for good")
+    assert "drain" not in str(advice)

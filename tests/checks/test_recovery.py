@@ -101,3 +101,16 @@ def test_recovery_equals_the_one_found_window_by_window(failed: set[int], heal: 
         assert (found.bounds[0], found.censored) == (pytest.approx((last - healed) / 1e9), 1)
     else:
         assert (found.bounds[0], found.censored) == (pytest.approx((best - healed) / 1e9), 0)
+
+
+@pytest.mark.parametrize("at_ns", [-(2**63), -(2**70), -1, 0, ns(0.0), ns(1.5), ns(5) + 0.3, 2**63])
+def test_a_healing_at_an_impossible_time_still_gives_a_value_that_is_not_negative(
+    at_ns: float,
+) -> None:
+    story = Story().core().fault().silence(4.0, 6.0)
+    for event in story.events:
+        if event["kind"] == "fault.healed":
+            event["at_ns"] = at_ns
+    found = recovery(story)
+    assert found.n == 1
+    assert found.bounds[0] >= 0.0

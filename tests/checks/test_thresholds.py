@@ -256,3 +256,46 @@ def test_only_lag_in_the_selected_phase_counts() -> None:
     scenario = {"thresholds": {"e2e_latency{phase:recovery}": ["max < 3s"]}}
     (finding,) = judge_thresholds(scenario, evidence)
     assert finding.verdict is FAIL
+
+
+def advice_on(condition: str, evidence: Evidence, metric: str = "e2e_latency") -> str | None:
+    (finding,) = judge_thresholds({"thresholds": {metric: [condition]}}, evidence)
+    assert finding.verdict is INCONCLUSIVE
+    return finding.advice
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "give recovery and drain more time"),
+        ({"gave_up": True}, "allow its clients more reconnect attempts"),
+        ({"whole": False}, "the finding of the check ledger"),
+        ({"ended": False}, "let the run go to its end"),
+    ],
+)
+def test_the_advice_fits_what_the_doubt_comes_from(changes: dict[str, bool], words: str) -> None:
+    samples = Samples(np.array([1.0, 0.5]), np.array([False, True]), {})
+    metrics = {"e2e_latency": PooledSamples((samples,))}
+    facts: dict[str, bool] = {"whole": True, "ended": True, **changes}
+    evidence = Evidence(metrics, lags=NO_LAG, **facts)
+    assert words in str(advice_on("max < 3s", evidence))
+
+
+def test_only_a_late_harness_asks_for_a_quieter_machine() -> None:
+    late = judged("max < 3s", [3.2], lags=LAGGED)
+    assert "a quieter machine" in str(late.advice)
+    whole = judged("max < 3s", [1.0], metric="e2e_latency", whole=False)
+    assert "quieter" not in str(whole.advice)
+    assert "give drain more time" in str(counted("count == 0", Count(2, 100, 2, 100)).advice)
+    missing = counted("count == 0", Count(0, 100, 0, 100, at_least=True))
+    assert "missing rows" in str(missing.advice)
+
+
+def test_without_any_value_the_advice_says_why_there_is_none() -> None:
+    empty = {"e2e_latency": PooledSamples((Samples.of([]),))}
+    told = Evidence(empty, whole=True, ended=True, lags=NO_LAG)
+    assert "nothing of this kind happened" in str(advice_on("max < 1s", told))
+    broken = Evidence(empty, whole=False, ended=True, lags=NO_LAG)
+    assert "missing rows" in str(advice_on("max < 1s", broken))
+    crashed = Evidence({}, whole=True, ended=True, lags=NO_LAG)
+    assert "could not be computed" in str(advice_on("max < 1s", crashed))

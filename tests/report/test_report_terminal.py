@@ -50,7 +50,7 @@ def failing_over() -> Story:
 def test_the_verdict_comes_first_and_the_path_last_on_a_line_of_its_own() -> None:
     lines = printed(report_on(failing_over())).splitlines()
     assert lines[0].startswith("FAIL  story  (seed 1; lab")
-    assert lines[-1] == str(FOLDER / "report.json")
+    assert lines[-1] == str((FOLDER / "report.json").absolute())
 
 
 def test_each_threshold_has_a_line_with_value_limit_and_margin() -> None:
@@ -175,3 +175,15 @@ def test_no_load_is_no_timeline() -> None:
     (iteration,) = report_on(Story().core()).iterations
     rate = iteration.rate.model_copy(update={"delivered": []})
     assert draw_timeline(iteration.model_copy(update={"rate": rate}), 80, unicode=True) == []
+
+
+def test_a_threshold_without_values_from_every_iteration_is_noted() -> None:
+    stories = [Story(index=index, thresholds={"failover_time": ["max < 1s"]}) for index in (0, 1)]
+    for story in stories:
+        story.core().fault()
+    stories[0].failover("hello-publisher-1", 4.1, 4.2).failover("hello-subscriber-1", 4.1, 4.2)
+    for event in stories[1].events:
+        if event["kind"] == "client.connected":
+            event["server"] = "n2"
+    said = " ".join(printed(report_on(*stories)).split())
+    assert "note: failover_time: max < 1s: values from 1 of 2 iterations" in said

@@ -207,6 +207,44 @@ class Story:
         self.event(heal, "fault.healed", **facts)
         return self
 
+    def partition(
+        self,
+        name: str = "cut",
+        *,
+        at: float = 4.0,
+        heal: float = 6.0,
+        node: str = "n1",
+        groups: list[str] | None = None,
+        links: Iterable[tuple[str, str]] = (("n1", "n2"), ("n2", "n1")),
+        others: Iterable[tuple[str, str]] = (("n2", "n3"),),
+    ) -> Story:
+        """Let a fault cut links, with probes as they ought to come out."""
+        self.fault(name, "partition", (), at=at, heal=heal)
+        hit = {"node": node, "how": "cut", "silent": True, "groups": groups or []}
+        self.event(at, "fault.hit", fault=name, action="partition", **hit)
+        for when, edge in ((at + 0.2, "effect"), (heal - 0.01, "undo")):
+            self.event(when, "fault.observed", fault=name, node=node, what="probes", edge=edge)
+        self.probes(name, "before", at - 0.1, links)
+        self.probes(name, "during", at + 0.2, others, silent=links)
+        self.probes(name, "after", heal - 0.01, links)
+        return self
+
+    def probes(
+        self,
+        fault: str,
+        edge: str,
+        at: float,
+        whole: Iterable[tuple[str, str]] = (),
+        silent: Iterable[tuple[str, str]] = (),
+    ) -> Story:
+        rows = [(*link, False) for link in whole] + [(*link, True) for link in silent]
+        links = [
+            {"from": one, "to": other, "cut": cut, "sent": 3, "received": 0 if cut else 3}
+            for one, other, cut in rows
+        ]
+        self.event(at, "fault.probed", fault=fault, edge=edge, links=links)
+        return self
+
     def failover(
         self,
         client: str,

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
 import pytest
-from command_line import Harness
+from command_line import SHORT, Harness
 
 from harness.scenario.load import load
 from harness.shipped import shipped_scenarios
@@ -22,12 +24,42 @@ FAILOVER = {
     "seed-pause",
     "two-of-three-lost",
 }
+NETWORK = {
+    "bridge",
+    "client-cut",
+    "halves",
+    "one-way",
+    "reset-storm",
+    "ring",
+    "seed-isolated",
+}
 SHAPED = ("lossy-link", "narrow-link", "slow-link")
 SCHEMA = Path(__file__).parents[2] / "reports" / "schema" / "report-v1.json"
+# What is tried before a run would find the planted misfortunes at once.
+BLIND = """
+import harness.backends.lab.trial as trial
+async def see_nothing(network):
+    return {}
+trial.try_links = see_nothing
+"""
+NO_CUT = "Cuts._change = lambda self, add, remove, verb: None"
+TOO_MUCH = """
+change = Cuts._change
+def too_much(self, add, remove, verb):
+    if verb == "cut":
+        places = sorted(self._ports)
+        add = [self._key(Link(a, b)) for a in places for b in places if a != b]
+    change(self, add, remove, verb)
+Cuts._change = too_much
+"""
+NO_HEAL = """
+change = Cuts._change
+Cuts._change = lambda self, add, remove, verb: verb == "cut" and change(self, add, remove, verb)
+"""
 
 
 def test_the_shipped_scenarios_are_the_promised_ones() -> None:
-    assert set(shipped_scenarios()) >= FAILOVER
+    assert set(shipped_scenarios()) >= FAILOVER | NETWORK | set(SHAPED)
 
 
 @pytest.mark.parametrize("name", sorted(shipped_scenarios()))
@@ -60,6 +92,61 @@ def test_a_scenario_with_shaped_links_passes_on_the_bundled_server(
     assert result.returncode == 0, result.stdout + result.stderr
     jsonschema.validate(harness.report(), json.loads(SCHEMA.read_text(encoding="utf-8")))
     assert harness.leftovers() == []
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("name", sorted(NETWORK))
+def test_a_shipped_network_scenario_passes_with_proof(name: str, harness: Harness) -> None:
+    result = harness.run("run", name, "--backend", "lab")
+    assert result.returncode == 0, result.stdout + result.stderr
+    report = harness.report()
+    jsonschema.validate(report, json.loads(SCHEMA.read_text(encoding="utf-8")))
+    for fault in report["iterations"][0]["faults"]:
+        looks = [one["links"] for one in fault["proof"] if one["kind"] == "probes"]
+        assert len(looks) == (0 if fault["action"] == "reset" else 3)
+        assert all(link["sent"] > 0 for links in looks for link in links)
+
+
+@pytest.mark.parametrize("action", ["partition", "reset", "refuse"])
+def test_local_refuses_what_only_the_lab_can_do(action: str, harness: Harness) -> None:
+    text = SHORT.replace("action: kill, target: seed, duration: 500ms", f"action: {action}")
+    text = text.replace("warmup: 200ms", "warmup: 200ms, fault: 1s")
+    result = harness.run("run", harness.scenario(text), "--backend", "local")
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert f"backend local cannot {action}; lab can: --backend lab" in result.stderr
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(
+    ("planted", "said"),
+    [
+        (NO_CUT, "the cut let something through"),
+        (TOO_MUCH, "not every probe passed over"),
+        (NO_HEAL, "after: not every probe passed"),
+    ],
+    ids=["no-cut", "too-much", "no-heal"],
+)
+def test_a_partition_that_is_not_what_was_asked_is_inconclusive(
+    planted: str, said: str, harness: Harness
+) -> None:
+    text = SHORT.replace("action: kill", "action: partition, between: servers")
+    code = (
+        "from harness.backends.lab.cuts import Cuts\n"
+        "from harness.cluster.links import Link\n"
+        f"{BLIND}\n{planted}\n"
+        "from harness.__main__ import main\n"
+        "main()"
+    )
+    argv = [sys.executable, "-c", code, "run", harness.scenario(text), "--backend", "lab"]
+    result = subprocess.run(
+        argv, cwd=harness.folder, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 3, result.stdout + result.stderr
+    report = harness.report()
+    assert report["verdict"] == "inconclusive"
+    proof = [one for one in report["findings"] if one["check"] == "proof"]
+    assert [one["verdict"] for one in proof] == ["inconclusive"]
+    assert said in proof[0]["detail"]
 
 
 @pytest.mark.parametrize("backend", ["local", pytest.param("lab", marks=pytest.mark.lab)])

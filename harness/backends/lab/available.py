@@ -1,16 +1,19 @@
-"""Tell whether the lab works on this machine, and what to do when it does not."""
+"""Tell whether the lab works on this machine, what works in it, and what to do otherwise."""
 
 from __future__ import annotations
 
 import functools
+import json
 import os
 import platform
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
 
 from harness.backends.lab.enter import EXIT_BROKEN, inside_lab, run_in_lab
+from harness.cluster.protocols import Capability
 from harness.errors import CapabilityError, HarnessError
 
 SECCOMP_FILTER = "2"
@@ -30,29 +33,53 @@ def available() -> str | None:
     return None if found is None else f"{found.reason}; {found.fix}"
 
 
-@functools.cache
 def obstacle() -> Obstacle | None:
-    """Try a lab with one node's network in a forked child; remembered for the process.
+    """Return why the lab does not work here; call it before threads exist."""
+    return examine_lab().obstacle
+
+
+@dataclass(frozen=True)
+class Examination:
+    """Whether the lab works here and, if so, why some of what it offers does not.
+
+    `lacks` has a reason for each ability that is missing, and is empty without a lab.
+    """
+
+    obstacle: Obstacle | None = None
+    lacks: Mapping[Capability, str] = field(default_factory=dict)
+
+
+@functools.cache
+def examine_lab() -> Examination:
+    """Try a small lab in a forked child; remembered for the process.
 
     Call it before threads exist.
     """
     if inside_lab():
-        return None
+        return Examination()
     if platform.system() != "Linux":
-        return Obstacle("network namespaces are a thing of Linux", "use --backend local")
+        fix = "use --backend local"
+        return Examination(Obstacle("network namespaces are a thing of Linux", fix))
     report, told = os.pipe()
     try:
         with os.fdopen(report, "rb") as reader, os.fdopen(told, "wb") as writer:
             _load_netlink()
-            code = run_in_lab(lambda: _try_network(writer.fileno()))
+            code = run_in_lab(lambda: _try_network(writer.fileno()), heed_signals=False)
             writer.close()
             said = reader.read().decode(errors="replace")
     except (CapabilityError, OSError) as error:
-        return Obstacle(f"namespaces are refused ({error})", _fix_for_namespaces())
+        return Examination(Obstacle(f"namespaces are refused ({error})", _fix_for_namespaces()))
     if code != 0:
         why = said or f"the attempt ended with status {code}"
-        return Obstacle(why, "load the kernel's bridge and veth: sudo modprobe -a bridge veth")
-    return None
+        fix = "load the kernel's bridge and veth: sudo modprobe -a bridge veth"
+        return Examination(Obstacle(why, fix))
+    lacks = {Capability(name): reason for name, reason in json.loads(said).items()}
+    return Examination(lacks=lacks)
+
+
+def known_lacks() -> Mapping[Capability, str]:
+    """Return why some of what the lab offers does not work, as far as it was tried."""
+    return examine_lab().lacks if examine_lab.cache_info().currsize else {}
 
 
 def _load_netlink() -> None:
@@ -62,10 +89,12 @@ def _load_netlink() -> None:
 
 def _try_network(told: int) -> int:
     from harness.backends.lab.network import lab_network  # noqa: PLC0415
+    from harness.backends.lab.trial import try_links  # noqa: PLC0415
 
     async def build() -> None:
-        async with lab_network(["n1"], []):
-            pass
+        async with lab_network(["n1", "n2"], []) as network:
+            lacks = await try_links(network)
+        os.write(told, json.dumps(lacks).encode())
 
     try:
         anyio.run(build)

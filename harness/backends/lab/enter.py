@@ -27,7 +27,7 @@ EXIT_BROKEN = 70  # of a process in the line that could not do its part
 CAP_NET_ADMIN = 12
 CAP_SYS_ADMIN = 21
 
-_WATCHED = frozenset((signal.SIGINT, signal.SIGTERM, signal.SIGCHLD))
+_WATCHED = frozenset((signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD))
 _Mask = set[int | signal.Signals]
 _READY = b"ready"
 _inside = False
@@ -38,11 +38,12 @@ def inside_lab() -> bool:
     return _inside
 
 
-def run_in_lab(main: Callable[[], int]) -> int:
+def run_in_lab(main: Callable[[], int], *, heed_signals: bool = True) -> int:
     """Run `main` inside a new lab and return its exit code, 128 + N for signal N.
 
     Ctrl-C reaches the inside once: it is in a process group of its own, and SIGINT and
-    SIGTERM are passed on to it.
+    SIGTERM are passed on to it. With `heed_signals` false they wait until it is over,
+    and then come to the caller: for an attempt that is short.
 
     Raises:
         CapabilityError: the kernel does not allow the namespaces; says at which step.
@@ -60,7 +61,7 @@ def run_in_lab(main: Callable[[], int]) -> int:
         os.close(told)
         with os.fdopen(report, "rb") as reader:
             said = reader.read()
-        status = _attend(door)
+        status = _attend(door) if heed_signals else os.waitpid(door, 0)[1]
         os.close(lifeline)
     finally:
         signal.signal(signal.SIGCHLD, handler)
@@ -125,8 +126,7 @@ def _be_init(main: Callable[[], int], told: int, mask: _Mask) -> int:
 def _be_inside(main: Callable[[], int], mask: _Mask) -> int:
     global _inside  # noqa: PLW0603 - a fact about this process
     _inside = True
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # What came meanwhile goes to the handlers that the caller had.
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return main()
 

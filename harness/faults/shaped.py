@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 from harness.cluster.links import Link
 from harness.cluster.protocols import Cluster
@@ -42,6 +42,7 @@ class ShapedFault(Fault):
     `direction` is seen from the target: packets ``to`` it, ``from`` it, or ``both``.
     """
 
+    claims_nodes: ClassVar[bool] = False  # shapes add up, and each is taken off alone
     between: Between = "all"
     direction: Direction = "both"
 
@@ -79,7 +80,8 @@ class ShapedFault(Fault):
         measure = _Measurement(self, strike, shaper, links)
         await measure.run("before", self.lingering, {})
         for node in strike.nodes:
-            strike.hit(node, f"{self.action} on {_count(_at(node.name, links))}")
+            how = f"{self.action} on {_count(_at(node.name, links))}"
+            strike.hit(node, how, groups=())  # connections live on: nobody has to fail over
         async with shaper.shaped(dict.fromkeys(links, self.shape), strike.seed) as via:
             for link in links:
                 # What is expected below must hold what was asked, or its absence would fit.

@@ -62,6 +62,22 @@ async def test_an_effect_is_measured_before_it_counts_and_after_it_is_gone(kind:
     assert shaper.seeds == [5]
 
 
+@pytest.mark.parametrize("kind", ASKED)
+async def test_a_hit_strikes_no_connection_of_a_client(kind: str) -> None:
+    strike, events = strike_at("n1", "n2")
+    async with make(kind).active(FakeShaper().cluster, strike):
+        pass
+    pairs = zip(events.kinds, events.facts, strict=True)
+    hits = [fact for one, fact in pairs if one == "fault.hit"]
+    assert [hit["node"] for hit in hits] == ["n1", "n2"]
+    assert [hit["groups"] for hit in hits] == [[], []]
+
+
+@pytest.mark.parametrize("kind", ASKED)
+def test_a_shape_takes_no_node_for_itself(kind: str) -> None:
+    assert not make(kind).claims_nodes
+
+
 INEFFECTIVE = {
     "delay": Shape(delay_s=0.015),
     "jitter": Shape(delay_s=0.02),

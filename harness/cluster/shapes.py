@@ -10,12 +10,9 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from harness.cluster.links import Link
-
-Between = Literal["servers", "clients", "all"]
-Direction = Literal["both", "to", "from"]
 
 QUEUE_S = 0.1  # what a narrow link can hold, in time at its rate ...
 ROUNDING = 1e-9  # of sums in binary
@@ -90,36 +87,6 @@ def _either(chances: Iterable[float]) -> float:
     for chance in chances:
         total += (1.0 - total) * chance
     return total
-
-
-def links_of(
-    struck: Collection[str],
-    nodes: Collection[str],
-    groups: Collection[str],
-    between: Between,
-    direction: Direction,
-) -> tuple[Link, ...]:
-    """Return the links of the struck nodes.
-
-    Args:
-        struck: the nodes that are aimed at.
-        nodes: all nodes.
-        groups: all client groups.
-        between: which places at the other end count: other nodes, client groups, or both.
-        direction: ``to`` the struck nodes, ``from`` them, or both. A link between two
-            struck nodes is to one of them and from the other, so it always counts.
-    """
-    others = (*(nodes if between != "clients" else ()), *(groups if between != "servers" else ()))
-    found: dict[Link, None] = {}
-    for node in struck:
-        for other in others:
-            if other == node:
-                continue
-            if direction in ("both", "to"):
-                found[Link(other, node)] = None
-            if direction in ("both", "from"):
-                found[Link(node, other)] = None
-    return tuple(found)
 
 
 @dataclass(frozen=True)

@@ -12,18 +12,10 @@ from contextlib import asynccontextmanager
 from itertools import islice
 from typing import Any, ClassVar
 
+from harness.cluster.grudge import Between, Direction, around
 from harness.cluster.links import Link
 from harness.cluster.protocols import Cluster
-from harness.cluster.shapes import (
-    Between,
-    Direction,
-    Sample,
-    Shape,
-    Shaper,
-    Trial,
-    includes,
-    links_of,
-)
+from harness.cluster.shapes import Sample, Shape, Shaper, Trial, includes
 from harness.errors import FaultError
 from harness.faults.base import Fault, Strike
 
@@ -74,7 +66,8 @@ class ShapedFault(Fault):
         if shaper is None:
             raise FaultError("this backend cannot shape links")
         names = [node.name for node in strike.nodes]
-        links = links_of(names, shaper.nodes, shaper.groups, self.between, self.direction)
+        places = (shaper.nodes, shaper.groups)
+        links = sorted(around(names, *places, direction=self.direction, between=self.between))
         if not links:
             raise FaultError(f"{', '.join(names)} has no link between {self.between}")
         measure = _Measurement(self, strike, shaper, links)

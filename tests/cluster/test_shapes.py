@@ -4,10 +4,7 @@ import math
 
 import pytest
 
-from harness.cluster.links import Link
-from harness.cluster.shapes import Arrival, Sample, Shape, combine, includes, links_of
-
-NODES, GROUPS = ("n1", "n2", "n3"), ("pub", "sub")
+from harness.cluster.shapes import Arrival, Sample, Shape, combine, includes
 
 
 def sample(*numbers: int, sent: int = 10, delay_ns: int = 1000, gap_ns: int = 1_000_000) -> Sample:
@@ -48,27 +45,6 @@ def test_only_a_rate_alone_is_a_rate_only() -> None:
     assert Shape(rate_bytes_s=1.0).rate_only
     assert not Shape().rate_only
     assert not Shape(rate_bytes_s=1.0, delay_s=0.1).rate_only
-
-
-def test_direction_is_seen_from_the_struck_node() -> None:
-    to = links_of(["n1"], NODES, GROUPS, "servers", "to")
-    assert set(to) == {Link("n2", "n1"), Link("n3", "n1")}
-    outward = links_of(["n1"], NODES, GROUPS, "servers", "from")
-    assert set(outward) == {Link("n1", "n2"), Link("n1", "n3")}
-    both = links_of(["n1"], NODES, GROUPS, "servers", "both")
-    assert set(both) == set(to) | set(outward)
-
-
-def test_between_says_which_other_ends_count() -> None:
-    clients = links_of(["n1"], NODES, GROUPS, "clients", "to")
-    assert set(clients) == {Link("pub", "n1"), Link("sub", "n1")}
-    assert len(links_of(["n1"], NODES, GROUPS, "all", "both")) == 8
-    assert links_of(["n1"], ("n1",), (), "all", "both") == ()
-
-
-def test_a_link_between_two_struck_nodes_counts_once_in_each_direction() -> None:
-    found = links_of(NODES, NODES, GROUPS, "servers", "to")
-    assert len(found) == len(set(found)) == 6
 
 
 def test_a_sample_tells_lost_doubled_and_overtaking_probes() -> None:

@@ -159,7 +159,7 @@ async def test_a_link_that_changes_all_the_time_cannot_be_measured() -> None:
 @pytest.mark.parametrize("kind", ASKED)
 async def test_a_shaper_that_forgets_what_was_asked_proves_nothing(kind: str) -> None:
     strike, events = strike_at("n1")
-    with pytest.raises(FaultError, match="is not on n2->n1"):
+    with pytest.raises(FaultError, match="is not on load->n1"):
         async with make(kind).active(FakeShaper(forgets=True).cluster, strike):
             pytest.fail("entered")
     assert events.proofs("effect") == []

@@ -154,3 +154,25 @@ def test_no_client_counts_as_struck_by_a_shape() -> None:
     assert failovers(shaped(), "detection_time") == 0
     story = shaped().fault("stop-seed", at=5.0).failover(PUBLISHER, 5.1, 5.2)
     assert failovers(story, "failover_time") == 2  # of the stop: each of its two clients
+
+
+@pytest.mark.parametrize(
+    ("link", "explained"),
+    [
+        (("hello-publishers", "n1"), True),
+        (("n1", "hello-publishers"), True),
+        (("n1", "hello-subscribers"), False),
+        (("n1", "n2"), False),
+    ],
+)
+def test_a_connection_lost_over_a_shaped_link_is_explained_but_not_measured(
+    link: tuple[str, str], explained: bool
+) -> None:
+    story = shaped().failover(PUBLISHER, 4.5, 4.6)
+    links = [{"from": link[0], "to": link[1]}]
+    story.event(4.005, "fault.measured", fault="far", edge="effect", links=links)
+    history = story.history()
+    result = judge_failover(Case(history.iterations[0], history.scenario))
+    unexplained = [note for note in result.notes if "though no fault had struck" in note]
+    assert bool(unexplained) is not explained
+    assert failovers(story, "failover_time") == 0

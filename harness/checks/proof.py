@@ -74,17 +74,18 @@ def _missing(window: FaultWindow, windows: Iterable[FaultWindow]) -> list[str]:
 def _unaimed(window: FaultWindow) -> list[str]:
     """Return what was struck beside the targets or left out of them.
 
-    A cut strikes both ends of its links, so also nodes at which it was not aimed; its
-    probes tell whether it cut more than asked.
+    A cut is aimed at links and strikes the nodes at their ends, whichever they are: its
+    probes tell whether it cut less or more than asked.
     """
     struck = dict.fromkeys(hit.node for hit in window.hits)
     if not struck:
         return ["it struck no node"]
+    if window.action in PROBED:
+        return []
     problems = []
     if missed := [node for node in dict.fromkeys(window.targets) if node not in struck]:
         problems.append(f"it did not strike {', '.join(missed)}")
-    strays = [node for node in struck if node not in window.targets]
-    if strays and window.action not in PROBED:
+    if strays := [node for node in struck if node not in window.targets]:
         problems.append(f"it struck {', '.join(strays)}, at which it was not aimed")
     return problems
 

@@ -99,8 +99,10 @@ sys.exit(run_in_lab(main))
 
 
 def test_a_signal_at_any_moment_ends_the_line() -> None:
+    # A shell's background jobs inherit that SIGINT is ignored, and then it would be lost.
     code = """
 import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 def main():
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     signal.sigwait({signal.SIGINT})  # time.sleep would miss one that comes just before it

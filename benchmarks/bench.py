@@ -19,6 +19,7 @@ from memory import measure_memory
 from overhead import measure_overhead
 from rich.console import Console
 from rich.table import Table
+from shapes import measure_shape
 from throughput import measure_throughput
 
 REPORTS = Path(__file__).parent.parent / "reports"
@@ -34,6 +35,10 @@ def benchmarks(*, quick: bool) -> Mapping[str, Callable[[Path], Figure]]:
             folder, 2 if quick else 7, 1.0 if quick else 3.0
         ),
         "memory": lambda folder: measure_memory(folder, 1 if quick else 3, 4.0 if quick else 12.0),
+        "delay-5ms": lambda _: measure_shape("delay-5ms", 3 if quick else 10),
+        "delay-50ms": lambda _: measure_shape("delay-50ms", 3 if quick else 10),
+        "loss": lambda _: measure_shape("loss", 3 if quick else 10),
+        "bandwidth": lambda _: measure_shape("bandwidth", 3 if quick else 10),
         "overhead": lambda folder: measure_overhead(folder, 1 if quick else 5),
     }
 

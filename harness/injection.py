@@ -73,6 +73,7 @@ class Injection:
             silent=self.fault.silent,
             due_ns=due_ns,
             random=self.random,
+            seed=self.random.getrandbits(32),
         )
 
     def _claim(self, strike: Strike) -> None:

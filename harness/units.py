@@ -1,14 +1,17 @@
-"""Read and write the quantities of a scenario: durations, rates, sizes, shares."""
+"""Read and write the quantities of a scenario: durations, rates, sizes, shares, bit rates."""
 
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from fractions import Fraction
 
 _NUMBER = r"(?P<number>\d+(?:\.\d+)?)"
 _DURATION = re.compile(rf"{_NUMBER}(?P<unit>ns|us|ms|s|m|h)")
 _RATE = re.compile(rf"{_NUMBER}/(?P<unit>s|m|h)")
 _SIZE = re.compile(rf"{_NUMBER}(?P<unit>B|KiB|MiB|GiB|kB|MB|GB)")
+_SHARE = re.compile(rf"{_NUMBER}(?P<unit>%)")
+_BIT_RATE = re.compile(rf"{_NUMBER}(?P<unit>kbit|Mbit|Gbit)")
 
 SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 BYTES = {
@@ -20,6 +23,8 @@ BYTES = {
     "MiB": 1024**2,
     "GiB": 1024**3,
 }
+BITS_EXPONENT = {"kbit": 3, "Mbit": 6, "Gbit": 9}  # as networks count: powers of ten
+BITS = 8  # of a byte
 
 
 def _parse(pattern: re.Pattern[str], text: object, expected: str) -> tuple[float, str]:
@@ -54,6 +59,24 @@ def parse_size(text: object) -> int:
     return int(size)
 
 
+def parse_share(text: object) -> float:
+    """Return a share from 0 to 1 for text such as ``20%`` or ``0.5%``; ValueError otherwise."""
+    _parse(_SHARE, text, "a share in percent, such as 20%")
+    share = Fraction(str(text)[:-1]) / 100
+    if share > 1:
+        raise ValueError(f"expected a share of at most 100%, found {text!r}")
+    return float(share)
+
+
+def parse_bit_rate(text: object) -> float:
+    """Return bytes per second for text such as ``10Mbit``; ValueError otherwise.
+
+    The units are kbit, Mbit and Gbit per second, in powers of ten as networks count.
+    """
+    _, unit = _parse(_BIT_RATE, text, "a bit rate with its unit, such as 512kbit or 10Mbit")
+    return float(Fraction(str(text)[: -len(unit)]) * 10 ** BITS_EXPONENT[unit] / BITS)
+
+
 def format_duration(seconds: float) -> str:
     """Return the shortest exact text that `parse_duration` reads back to the same value."""
     for unit in ("h", "m", "s", "ms", "us", "ns"):
@@ -76,6 +99,24 @@ def format_size(size_bytes: int) -> str:
         if size_bytes and size_bytes % BYTES[unit] == 0:
             return f"{size_bytes // BYTES[unit]}{unit}"
     return f"{size_bytes}B"
+
+
+def format_share(share: float) -> str:
+    """Return the exact text that `parse_share` reads back to the same value."""
+    return f"{_plain(Decimal(repr(share)) * 100)}%"
+
+
+def format_bit_rate(bytes_per_s: float) -> str:
+    """Return the shortest exact text that `parse_bit_rate` reads back to the same value."""
+    bits = Decimal(repr(bytes_per_s)) * BITS
+    fitting = [unit for unit, exponent in BITS_EXPONENT.items() if bits >= 10**exponent]
+    unit = fitting[-1] if fitting else "kbit"
+    return f"{_plain(bits.scaleb(-BITS_EXPONENT[unit]))}{unit}"
+
+
+def _plain(number: Decimal) -> str:
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def human_duration(seconds: float) -> str:

@@ -8,7 +8,9 @@ from types import MappingProxyType
 
 from harness.backends.lab.available import available, known_lacks
 from harness.backends.lab.backend import LabBackend
+from harness.backends.lab.shaping import shaping
 from harness.backends.local import LocalBackend
+from harness.backends.process_cluster import SHAPING
 from harness.cluster.protocols import Backend, Capability
 from harness.errors import CapabilityError, UsageError
 
@@ -65,7 +67,12 @@ def missing(needed: Iterable[Capability], backend: Backend) -> Mapping[Capabilit
 
 
 def require(needed: Iterable[Capability], backend: Backend) -> None:
-    """Raise CapabilityError, naming the backends that would do, when `backend` lacks some."""
+    """Raise CapabilityError when `backend` lacks some, or this machine does for it.
+
+    The message names the backends that would do. Call it before threads exist: what
+    shapes links may have to be tried.
+    """
+    needed = frozenset(needed)
     lacking = missing(needed, backend)
     if lacking:
         reasons = known_lacks() if backend.name == "lab" else {}
@@ -75,6 +82,10 @@ def require(needed: Iterable[Capability], backend: Backend) -> None:
             for capability, names in lacking.items()
         )
         raise CapabilityError("\n".join(problems))
+    if backend.name == "lab":
+        for capability in sorted(needed & SHAPING):
+            if (why := shaping().lacks(capability)) is not None:
+                raise CapabilityError(f"the lab cannot {capability} here: {why}")
 
 
 def _because(reason: str | None) -> str:

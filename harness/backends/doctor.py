@@ -13,6 +13,8 @@ from time import CLOCK_MONOTONIC, clock_getres
 
 from harness.backends.lab.available import examine_lab, obstacle
 from harness.backends.lab.enter import privileged
+from harness.backends.lab.shaping import FIX as SHAPING_FIX
+from harness.backends.lab.shaping import shaping
 from harness.backends.local import hold_endpoints
 from harness.cluster.binaries import bundled, default_cache, writable
 from harness.cluster.command import run_bounded
@@ -48,6 +50,7 @@ def examine() -> tuple[Finding, ...]:
         _server,
         _lab,
         _links,
+        _shaping,
         _local,
         _docker,
         _cache,
@@ -89,6 +92,17 @@ def _links() -> Finding:
         fix = "sudo modprobe -a nf_tables nft_reject_ipv4; resets need CONFIG_INET_DIAG_DESTROY"
         return Finding("links", False, reasons, fix)
     return Finding("links", True, "partition, reset and refuse work in the lab")
+
+
+def _shaping() -> Finding:
+    blocked = obstacle()
+    if blocked is not None:
+        return Finding("shaping", False, "links are shaped in the lab only", blocked.fix)
+    found = shaping()
+    if found.shape is None or found.bandwidth is None:
+        return Finding("shaping", False, found.reason or "no reason given", SHAPING_FIX)
+    detail = f"delay and loss by {found.shape}, bandwidth by {found.bandwidth}"
+    return Finding("shaping", True, detail)
 
 
 def _local() -> Finding:

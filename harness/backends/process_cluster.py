@@ -21,11 +21,13 @@ from harness.cluster.config import NodeConfig, render
 from harness.cluster.links import Links
 from harness.cluster.preflight import check
 from harness.cluster.protocols import Capability, Endpoints, EventSink
+from harness.cluster.shapes import Shaper
 from harness.errors import ServerError, WorkerError
 from harness.scenario.model import ClusterSpec
 from harness.scopes import bounded_cleanup
 
 CAPABILITIES = frozenset((Capability.STOP, Capability.KILL, Capability.PAUSE, Capability.LAME_DUCK))
+SHAPING = frozenset((Capability.SHAPE, Capability.BANDWIDTH))
 GRACE_S = 1.0  # from SIGTERM to SIGKILL at the end of a run
 CLEANUP_LIMIT_S = 10.0
 STORES = "jetstream"  # removed at the end: a run folder keeps what explains, not the data
@@ -61,7 +63,9 @@ class ProcessCluster:
         *,
         capabilities: frozenset[Capability] = CAPABILITIES,
         links: Links | None = None,
+        shaper: Shaper | None = None,
     ) -> None:
+        self._shaper = shaper
         self._places = places
         self._capabilities = capabilities
         self._links = links
@@ -103,6 +107,11 @@ class ProcessCluster:
     def record(self) -> EventSink:
         """Return where events go."""
         return self._record
+
+    @property
+    def shaper(self) -> Shaper | None:
+        """Return what can be made of the links; None where nothing can."""
+        return self._shaper
 
     async def form(self, limit_s: float) -> None:
         """Start every node; return once each is healthy and has routes to all others.
@@ -234,6 +243,7 @@ async def process_cluster(
     record: EventSink,
     capabilities: frozenset[Capability] = CAPABILITIES,
     links: Links | None = None,
+    shaper: Shaper | None = None,
 ) -> AsyncIterator[ProcessCluster]:
     """Write the configurations and make the nodes; end every process on leaving.
 
@@ -247,7 +257,14 @@ async def process_cluster(
     binaries = await anyio.to_thread.run_sync(resolve_all, spec)
     configs = await anyio.to_thread.run_sync(_prepare, spec, places.endpoints, folder, binaries)
     cluster = ProcessCluster(
-        places, binaries, configs, folder, record, capabilities=capabilities, links=links
+        places,
+        binaries,
+        configs,
+        folder,
+        record,
+        capabilities=capabilities,
+        links=links,
+        shaper=shaper,
     )
     try:
         yield cluster

@@ -175,7 +175,7 @@ def _explained(iteration: Iteration, client: Client, connection: Connection) -> 
     broke_ns = connection.broke_ns or 0
     return any(
         hit.node == connection.server
-        and hit.strikes(client)
+        and (hit.strikes(client) or fault.shapes(client, connection.server))
         and hit.at_ns <= broke_ns <= (fault.undo_ns(hit) or iteration.end_ns) + AFTERMATH_NS
         for fault in iteration.faults
         for hit in fault.hits

@@ -11,6 +11,7 @@ from socket import socket
 from typing import Any, Protocol
 
 from harness.cluster.links import Links
+from harness.cluster.shapes import Shaper
 from harness.scenario.model import ClusterSpec
 
 
@@ -24,6 +25,8 @@ class Capability(StrEnum):
     PARTITION = "partition"
     RESET = "reset"
     REFUSE = "refuse"
+    SHAPE = "shape"  # delay, jitter, loss, duplicate, reorder on single links
+    BANDWIDTH = "limit-bandwidth"
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,10 @@ class Cluster(Protocol):
     @property
     def record(self) -> EventSink:
         """Return where events go."""
+
+    @property
+    def shaper(self) -> Shaper | None:
+        """Return what can be made of the links; None where nothing can."""
 
     async def form(self, limit_s: float) -> None:
         """Start every node and return once every node sees n-1 distinct remotes and is healthy."""

@@ -7,6 +7,7 @@ know of it.
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -20,7 +21,9 @@ def _discover() -> Mapping[str, type[Fault]]:
     for module in pkgutil.iter_modules(__path__):
         namespace = vars(importlib.import_module(f"{__name__}.{module.name}"))
         for value in namespace.values():
-            if isinstance(value, type) and issubclass(value, Fault) and value is not Fault:
+            if not isinstance(value, type) or not issubclass(value, Fault):
+                continue
+            if not inspect.isabstract(value):
                 (action,) = get_args(value.model_fields["action"].annotation)
                 found[action] = value
     return MappingProxyType(dict(sorted(found.items())))

@@ -39,6 +39,7 @@ class Strike:
         silent: whether clients notice only by missing answers.
         due_ns: when the fault is to strike, monotonic; one with a lead waits for it.
         random: the fault's own dice.
+        seed: what dice thrown while the fault holds start from.
     """
 
     fault: str
@@ -48,6 +49,7 @@ class Strike:
     silent: bool = False
     due_ns: int = 0
     random: Random = field(default_factory=lambda: Random(0))
+    seed: int = 0
 
     def hit(
         self,

@@ -144,6 +144,7 @@ def _extend(window: FaultWindow, kind: str, event: Event) -> FaultWindow:
         window,
         action=event.get("action", window.action),
         targets=tuple(event.get("targets", window.targets)),
+        shaped=window.shaped | _read_shaped(kind, event),
     )
     if kind in _TIMES:
         return replace(window, **{_TIMES[kind]: at_ns})
@@ -169,6 +170,12 @@ def _read_hit(window: FaultWindow, event: Event) -> Hit:
         silent=bool(event.get("silent", window.action in SILENT_ONCE)),
         groups=None if groups is None else tuple(groups),
     )
+
+
+def _read_shaped(kind: str, event: Event) -> frozenset[tuple[str, str]]:
+    if kind != "fault.measured" or event["edge"] != "effect":
+        return frozenset()
+    return frozenset((one["from"], one["to"]) for one in event["links"])
 
 
 def _read_probing(event: Event) -> Probing:

@@ -117,7 +117,11 @@ class Failure:
 
 @dataclass(frozen=True)
 class FaultWindow:
-    """A fault from the start of its injection to the end of its healing, as far as it came."""
+    """A fault from the start of its injection to the end of its healing, as far as it came.
+
+    Attributes:
+        shaped: the links, (from, to), that were measured while it shaped them.
+    """
 
     name: str
     action: str
@@ -130,6 +134,11 @@ class FaultWindow:
     observations: tuple[Observation, ...] = ()
     failures: tuple[Failure, ...] = ()
     probings: tuple[Probing, ...] = ()
+    shaped: frozenset[tuple[str, str]] = frozenset()
+
+    def shapes(self, client: Client, server: str | None) -> bool:
+        """Tell whether it shaped what is between a client and a server, in either direction."""
+        return any({client.worker, server} == {*link} for link in self.shaped)
 
     def effect_ns(self, hit: Hit) -> int:
         """Return when the effect of a hit was seen: a message attempted later was under it."""

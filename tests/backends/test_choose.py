@@ -7,6 +7,7 @@ import pytest
 from harness.backends import choose as choosing
 from harness.backends.choose import BACKENDS, choose, missing, require
 from harness.backends.lab.backend import LabBackend
+from harness.backends.lab.shaping import Shaping
 from harness.backends.local import LocalBackend
 from harness.cluster.protocols import Capability
 from harness.errors import CapabilityError, UsageError
@@ -54,8 +55,9 @@ def test_what_a_backend_lacks_is_named_with_those_that_have_it(
             return frozenset((Capability.STOP,))
 
     of_links = (Capability.PARTITION, Capability.RESET, Capability.REFUSE)
-    lacking = missing(of_links, LocalBackend())
-    assert lacking == dict.fromkeys(of_links, ("lab",))
+    shapes = (Capability.SHAPE, Capability.BANDWIDTH)
+    lacking = missing(list(Capability), LocalBackend())
+    assert lacking == dict.fromkeys((*of_links, *shapes), ("lab",))
     require(LocalBackend().capabilities, LocalBackend())
     with pytest.raises(CapabilityError, match="local cannot partition; lab can: --backend lab"):
         require([Capability.PARTITION], LocalBackend())
@@ -67,6 +69,19 @@ def test_what_a_backend_lacks_is_named_with_those_that_have_it(
     monkeypatch.setattr(choosing, "_PLACES", {"local": Poor()})
     with pytest.raises(CapabilityError, match="local cannot kill; no backend can"):
         require([Capability.KILL], Poor())
+
+
+def test_the_lab_refuses_what_this_machine_cannot_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    half = Shaping(bandwidth="tbf", reason="no filters")
+    monkeypatch.setattr(choosing, "shaping", lambda: half)
+    require([Capability.BANDWIDTH, Capability.KILL], LabBackend())
+    with pytest.raises(CapabilityError, match="the lab cannot shape here: no filters; load"):
+        require([Capability.SHAPE], LabBackend())
+
+
+def test_a_run_without_shapes_does_not_try_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choosing, "shaping", lambda: pytest.fail("shapes were tried"))
+    require([Capability.KILL], LabBackend())
 
 
 def test_every_backend_has_a_summary() -> None:

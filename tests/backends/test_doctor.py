@@ -13,7 +13,18 @@ from harness.backends.lab.available import Examination, Obstacle
 from harness.cluster.protocols import Capability
 from harness.errors import BinaryError
 
-TOPICS = ["python", "nats-server", "lab", "links", "local", "docker", "cache", "cores", "clock"]
+TOPICS = [
+    "python",
+    "nats-server",
+    "lab",
+    "links",
+    "shaping",
+    "local",
+    "docker",
+    "cache",
+    "cores",
+    "clock",
+]
 
 
 def test_it_examines_everything_before_threads_exist() -> None:

@@ -256,7 +256,7 @@ print(sorted(map(str, LabBackend().capabilities)))
     assert whole == "{}"
     assert leaky == "{'partition': 'the kernel took a cut, and packets pass all the same'}"
     assert none.count("nf_tables on the bridge: Operation not supported") == 3
-    assert rest == "['kill', 'lame-duck', 'pause', 'stop']"
+    assert rest == "['kill', 'lame-duck', 'limit-bandwidth', 'pause', 'shape', 'stop']"
 
 
 STAY = """

@@ -47,6 +47,7 @@ class ScriptedCluster:
     nodes: Mapping[str, ScriptedNode]
     record: EventSink
     capabilities: frozenset[Capability] = frozenset()
+    shaper: None = None
 
     async def form(self, limit_s: float) -> None:
         """Record that the servers, which are up already, are up."""

@@ -99,6 +99,14 @@ def test_a_direction_is_relative_to_the_target() -> None:
     assert {Link(link.target, link.source) for link in into} == out_of
 
 
+def test_links_between_two_targets_count_in_each_direction_and_a_lone_node_has_none() -> None:
+    nodes = names(3)
+    into = around(nodes, nodes, GROUPS, direction="to", between="servers")
+    assert into == around(nodes, nodes, GROUPS, between="servers")
+    assert len(into) == 6
+    assert around(["n1"], ["n1"], []) == frozenset()
+
+
 def test_between_keeps_servers_and_clients_apart() -> None:
     nodes = names(3)
     servers = around(["n1"], nodes, GROUPS, between="servers")

@@ -8,30 +8,42 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from harness.scenario.quantities import (
+    BIT_RATE_PATTERN,
     DURATION_PATTERN,
+    MAX_BYTES_PER_S,
     MAX_DURATION_S,
     MAX_SIZE_BYTES,
+    MIN_BYTES_PER_S,
     MIN_RATE_PER_S,
     RATE_PATTERN,
+    SHARE_PATTERN,
     SIZE_PATTERN,
+    BitRate,
     Duration,
     Rate,
+    Share,
     Size,
+    read_bit_rate,
     read_duration,
     read_rate,
+    read_share,
     read_size,
 )
-from harness.units import parse_duration, parse_rate, parse_size
+from harness.units import parse_bit_rate, parse_duration, parse_rate, parse_share, parse_size
 
 QUANTITIES = {
     "duration": (Duration, read_duration, parse_duration, DURATION_PATTERN),
     "rate": (Rate, read_rate, parse_rate, RATE_PATTERN),
     "size": (Size, read_size, parse_size, SIZE_PATTERN),
+    "share": (Share, read_share, parse_share, SHARE_PATTERN),
+    "bit rate": (BitRate, read_bit_rate, parse_bit_rate, BIT_RATE_PATTERN),
 }
 LIMITS = {
     "duration": lambda value: value <= MAX_DURATION_S,
     "rate": lambda value: value >= MIN_RATE_PER_S,
     "size": lambda value: value <= MAX_SIZE_BYTES,
+    "share": lambda value: value <= 1,
+    "bit rate": lambda value: MIN_BYTES_PER_S <= value <= MAX_BYTES_PER_S,
 }
 NEAR_MISSES = st.text(alphabet="0123456789.,/ +-esmhnuBkKiMG٣\n", max_size=12)
 
@@ -77,7 +89,7 @@ def test_the_pattern_agrees_with_the_parser(name):
         if not fits:
             assert not accepts(read, text)
             return
-        whole = name != "size" or accepts(parse, text)
+        whole = name not in ("size", "share") or accepts(parse, text)
         usable = len(text) <= 32 and whole and LIMITS[name](parse(text))
         assert accepts(read, text) == usable
 
@@ -96,3 +108,22 @@ def test_text_that_would_overflow_is_refused_as_any_other(text):
     for _, read, _, _ in QUANTITIES.values():
         with pytest.raises(ValueError, match="expected a"):
             read(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "bytes_per_s"), [("10Mbit", 1_250_000), ("512kbit", 64_000), ("0.1Gbit", 12_500_000)]
+)
+def test_bit_rates_are_in_powers_of_ten(text, bytes_per_s):
+    assert read_bit_rate(text) == bytes_per_s
+
+
+@pytest.mark.parametrize("text", ["10 Mbit", "10mbit", "10MBit", "10Mbps", "0kbit", "101Gbit", "5"])
+def test_a_bit_rate_without_a_known_unit_or_out_of_bounds_is_refused(text):
+    with pytest.raises(ValueError, match="expected a bit rate"):
+        read_bit_rate(text)
+
+
+@pytest.mark.parametrize("text", ["101%", "20", "0.2", "-1%", "% 20"])
+def test_a_share_is_in_percent_and_at_most_all(text):
+    with pytest.raises(ValueError, match="expected a share"):
+        read_share(text)

@@ -87,5 +87,7 @@ class Events:
 
     def proofs(self, edge: str) -> list[str]:
         return [
-            f"{fact['node']}: {fact['what']}" for fact in self.facts if fact.get("edge") == edge
+            f"{fact['node']}: {fact['what']}"
+            for fact in self.facts
+            if fact.get("edge") == edge and "what" in fact
         ]

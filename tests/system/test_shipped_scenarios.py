@@ -33,6 +33,7 @@ NETWORK = {
     "ring",
     "seed-isolated",
 }
+SHAPED = ("lossy-link", "narrow-link", "slow-link")
 SCHEMA = Path(__file__).parents[2] / "reports" / "schema" / "report-v1.json"
 # What is tried before a run would find the planted misfortunes at once.
 BLIND = """
@@ -58,7 +59,7 @@ Cuts._change = lambda self, add, remove, verb: verb == "cut" and change(self, ad
 
 
 def test_the_shipped_scenarios_are_the_promised_ones() -> None:
-    assert set(shipped_scenarios()) >= FAILOVER | NETWORK
+    assert set(shipped_scenarios()) >= FAILOVER | NETWORK | set(SHAPED)
 
 
 @pytest.mark.parametrize("name", sorted(shipped_scenarios()))
@@ -79,6 +80,18 @@ def test_a_shipped_scenario_passes_on_the_bundled_server(name: str, harness: Har
     assert report["verdict"] == "pass"
     jsonschema.validate(report, json.loads(SCHEMA.read_text(encoding="utf-8")))
     assert str(harness.reports()[0]) in result.stdout.replace("\n", "")
+
+
+@pytest.mark.lab
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHAPED)
+def test_a_scenario_with_shaped_links_passes_on_the_bundled_server(
+    name: str, harness: Harness
+) -> None:
+    result = harness.run("run", name, "--backend", "lab")
+    assert result.returncode == 0, result.stdout + result.stderr
+    jsonschema.validate(harness.report(), json.loads(SCHEMA.read_text(encoding="utf-8")))
+    assert harness.leftovers() == []
 
 
 @pytest.mark.lab

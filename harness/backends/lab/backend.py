@@ -8,7 +8,12 @@ from pathlib import Path
 
 from harness.backends.lab.available import known_lacks
 from harness.backends.lab.enter import inside_lab, run_in_lab
-from harness.backends.process_cluster import CAPABILITIES, ProcessCluster, process_cluster
+from harness.backends.process_cluster import (
+    CAPABILITIES,
+    SHAPING,
+    ProcessCluster,
+    process_cluster,
+)
 from harness.cluster.protocols import Capability, EventSink
 from harness.errors import CapabilityError
 from harness.scenario.model import ClusterSpec
@@ -26,8 +31,8 @@ class LabBackend:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Return what can be done to nodes here, but for what was tried and does not work."""
-        return (CAPABILITIES | LINK_CAPABILITIES) - known_lacks().keys()
+        """Return what can be done here, but for what was tried and does not work."""
+        return (CAPABILITIES | LINK_CAPABILITIES | SHAPING) - known_lacks().keys()
 
     def host(self, main: Callable[[], int]) -> int:
         """Run `main` inside a new lab and return its exit code; see `run_in_lab`."""
@@ -47,9 +52,13 @@ class LabBackend:
         # pyroute2 takes a tenth of a second to import, which only the lab should pay.
         from harness.backends.lab.links import lab_links  # noqa: PLC0415
         from harness.backends.lab.network import lab_network  # noqa: PLC0415
+        from harness.backends.lab.shaper import lab_shaper  # noqa: PLC0415
 
         abilities = self.capabilities
-        async with lab_network(spec.nodes, groups) as network:
+        async with (
+            lab_network(spec.nodes, groups) as network,
+            lab_shaper(network, spec.nodes, folder / "wire.log") as shaper,
+        ):
             with ExitStack() as held:
                 cuttable = abilities & LINK_CAPABILITIES
                 links = held.enter_context(lab_links(network)) if cuttable else None
@@ -60,5 +69,6 @@ class LabBackend:
                     record=record,
                     capabilities=abilities,
                     links=links,
+                    shaper=shaper,
                 ) as cluster:
                     yield cluster

@@ -15,7 +15,9 @@ def main() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from harness.cli import command
 
-    sys.exit(command())
+    code = command()
+    signals.ignore()
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,12 @@ def act() -> None:
         signal.raise_signal(_remembered[0])
 
 
+def ignore() -> None:
+    """Hear nothing any more: the exit code stands, and the interpreter is on its way out."""
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def remembered() -> signal.Signals | None:
     """Return the first signal that came since `remember`, or None."""
     return _remembered[0] if _remembered else None

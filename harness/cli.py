@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -12,8 +10,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from harness import __version__, signals
+from harness import __version__, cli_releases, signals
+from harness.cli_options import BackendName, Page, Scenarios, make_console
 from harness.errors import EXIT_INTERRUPTED, EXIT_PASS, EXIT_USAGE, HarnessError
+from harness.plain import plain
+from harness.scenario.quantities import MAX_INDEX, MAX_REPEAT
 
 app = typer.Typer(
     name="nats-harness",
@@ -25,12 +26,13 @@ app = typer.Typer(
 )
 
 
-class BackendName(StrEnum):
-    """The backends a user may name."""
-
-    auto = "auto"
-    lab = "lab"
-    local = "local"
+_OUR_WORDS = (  # for those of pydantic, which typer reads values with
+    ("Value error, ", ""),
+    ("Input should be greater than or equal to", "expected at least"),
+    ("Input should be less than or equal to", "expected at most"),
+    ("Input should be a valid integer", "expected a whole number"),
+    (", unable to parse string as an integer", ""),
+)
 
 
 class Listing(StrEnum):
@@ -50,21 +52,16 @@ class SchemaName(StrEnum):
     report = "report"
 
 
-Scenarios = Annotated[
-    list[str], typer.Argument(help="Paths, or names of shipped scenarios.", metavar="SCENARIO...")
-]
-
-
 def command() -> int:
     """Run the command line and return its exit code; errors become one clear message."""
     errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     try:
         code = app(standalone_mode=False)
     except HarnessError as error:
-        errors.print(f"nats-harness: {error}")
+        errors.print(plain(f"nats-harness: {error}"))
         return error.exit_code
     except typer.TyperException as error:
-        errors.print(f"nats-harness: {error.format_message()}")
+        errors.print(plain(f"nats-harness: {_word(error.format_message())}"))
         return EXIT_USAGE
     except (typer.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
@@ -72,6 +69,13 @@ def command() -> int:
         errors.print(f"nats-harness: cannot print: {error.strerror}")
         return EXIT_USAGE
     return code if isinstance(code, int) else EXIT_PASS
+
+
+def _word(message: str) -> str:
+    """Return what the command line's parser says in words of our own."""
+    for theirs, ours in _OUR_WORDS:
+        message = message.replace(theirs, ours)
+    return message
 
 
 def _show_version(wanted: bool) -> None:
@@ -96,16 +100,63 @@ def run(
     server: Annotated[
         str | None, typer.Option(help="Server for all nodes: bundled, a release or a path.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Replace the scenario's seed.")] = None,
-    repeat: Annotated[int | None, typer.Option(min=1, help="Replace the repetitions.")] = None,
+    image: Annotated[
+        str | None, typer.Option(help="Image for all nodes, by tag or digest; runs them in Docker.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=MAX_INDEX, help="Replace the scenario's seed.")
+    ] = None,
+    repeat: Annotated[
+        int | None, typer.Option(min=1, max=MAX_REPEAT, help="Replace the repetitions.")
+    ] = None,
     reports: Annotated[Path, typer.Option(help="Where run folders are made.")] = Path("reports"),
-    quiet: Annotated[bool, typer.Option("--quiet", help="Only the verdict.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="No progress: only the report at the end.")
+    ] = False,
+    allow_attached: Annotated[
+        bool,
+        typer.Option("--allow-attached", help="Test servers that run already (cluster.attach)."),
+    ] = False,
+    client: Annotated[
+        str | None, typer.Option(help="Client library: installed, or a release of it.")
+    ] = None,
+    client_option: Annotated[
+        list[str] | None,
+        typer.Option(help="Set an option of the client; may be repeated.", metavar="NAME=VALUE"),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="How many scenarios to run side by side, each in a lab.")
+    ] = 1,
+    junit: Annotated[
+        Path | None,
+        typer.Option(help="Write all scenarios' results into one JUnit file.", metavar="FILE"),
+    ] = None,
+    page: Annotated[
+        Page, typer.Option(help="Whether to make report.html, of 5 MB, beside report.json.")
+    ] = Page.always,
 ) -> int:
     """Run scenarios and judge them: exit 0 pass, 1 fail, 3 inconclusive."""
     from harness.session import Options, run_all
 
-    options = Options(backend.value, server, seed, repeat, reports, quiet)
-    return run_all(scenarios, options, _console())
+    options = Options(
+        backend.value,
+        server,
+        image,
+        seed,
+        repeat,
+        reports,
+        quiet,
+        allow_attached,
+        client,
+        tuple(client_option or ()),
+        junit,
+        page.value,
+    )
+    if jobs > 1 and len(scenarios) > 1:
+        from harness.campaign.side_by_side import run_side_by_side
+
+        return run_side_by_side(scenarios, options, jobs, make_console())
+    return run_all(scenarios, options, make_console())
 
 
 @app.command()
@@ -114,21 +165,39 @@ def validate(scenarios: Scenarios) -> int:
     from harness.session import validate_all
 
     signals.act()
-    return validate_all(scenarios, _console())
+    return validate_all(scenarios, make_console())
 
 
 @app.command()
 def check(
     run_folder: Annotated[Path, typer.Argument(help="A folder that a run left behind.")],
 ) -> int:
-    """Judge a stored run again from its history."""
-    from harness.judging import judge_folder
-    from harness.report.terminal import print_report
+    """Judge a stored run again from its history, and make its page anew."""
+    from harness.viewing import check_again
 
     signals.act()
-    report = judge_folder(run_folder)
-    print_report(report, run_folder, _console())
-    return report.exit_code
+    return check_again(run_folder, make_console())
+
+
+@app.command()
+def html(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(help="Run folders, or folders of run folders.", metavar="RUN_FOLDER..."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the page is written: by default report.html in the run's folder; of "
+            "several runs runs.html in the folder that holds them, or else in the current one."
+        ),
+    ] = None,
+) -> int:
+    """Make the page of a stored run, or one page of several."""
+    from harness.viewing import make_page
+
+    signals.act()
+    return make_page(folders, out, make_console())
 
 
 @app.command("list")
@@ -145,13 +214,37 @@ def list_(
 
 
 @app.command()
-def doctor() -> int:
+def doctor(
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="Remove what dead runs left on the Docker Engine.")
+    ] = False,
+) -> int:
     """Tell what this machine can do, and what to do about what it cannot."""
-    from harness.listing import print_examination
+    from harness.listing import print_examination, sweep_engine
 
     signals.act()
-    print_examination(_console())
+    if sweep:
+        return sweep_engine(make_console())
+    print_examination(make_console())
     return EXIT_PASS
+
+
+@app.command()
+def inspect(
+    image: Annotated[str, typer.Argument(help="An image by tag or digest.", metavar="IMAGE")],
+    against: Annotated[
+        str | None, typer.Option(help="Another image, to compare point by point.", metavar="IMAGE2")
+    ] = None,
+    json_to: Annotated[
+        str | None,
+        typer.Option("--json", help="Write JSON there; - is standard output.", metavar="FILE"),
+    ] = None,
+) -> int:
+    """Validate an image of NATS, without a shell in it: exit 0 pass, 1 fail, 2 not inspected."""
+    from harness.inspection.command import inspect_command
+
+    signals.interrupt()
+    return inspect_command(image, against, json_to, make_console())
 
 
 @app.command()
@@ -166,15 +259,4 @@ def schema(
     return EXIT_PASS
 
 
-class _Output(Console):
-    """Print for as long as somebody reads: `| head` must not change the exit code."""
-
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
-
-
-def _console() -> Console:
-    return _Output(highlight=False)
+cli_releases.register(app)

@@ -37,3 +37,11 @@ def wall_time() -> str:
 async def sleep_until(at_ns: int) -> None:
     """Sleep until the monotonic time `at_ns`; return at once when it has passed."""
     await anyio.sleep(max(0.0, seconds(at_ns - now_ns())))
+
+
+async def sleep_to_next(due_ns: int, period_ns: int) -> int:
+    """Sleep until the next due time of a period and return it; what was missed is left out."""
+    missed = max(0, now_ns() - due_ns) // period_ns
+    due_ns += (missed + 1) * period_ns
+    await sleep_until(due_ns)
+    return due_ns

@@ -36,6 +36,10 @@ class BinaryError(UsageError):
     """Say that a server binary is missing, unknown or not a nats-server."""
 
 
+class EngineError(UsageError):
+    """Say that a Docker Engine is missing or refuses, or that an image will not do."""
+
+
 class ServerError(HarnessError):
     """Say that a server did not start or exited unasked; carries its last log lines."""
 
@@ -52,14 +56,16 @@ class ReportError(UsageError):
     """Say that a report or run folder cannot be written or read."""
 
 
-def leading_error(raised: BaseException) -> BaseException:
+def leading_error(raised: BaseException, *, begun: bool = False) -> BaseException:
     """Return the error that explains a (nested) group best.
 
     What was asked wrongly explains most, then a server that died, then a worker, then
-    any other error of ours; what is not ours is a bug and is returned before those.
+    any other error of ours; what is not ours is a bug and is returned before those. In a
+    run that has `begun` nothing can be asked wrongly any more.
     """
     leaves = list(_leaves(raised))
-    ranks: tuple[type[BaseException], ...] = (UsageError, ServerError, WorkerError, HarnessError)
+    first = () if begun else (UsageError,)
+    ranks: tuple[type[BaseException], ...] = (*first, ServerError, WorkerError, HarnessError)
 
     def rank(error: BaseException) -> int:
         if not isinstance(error, HarnessError):

@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from harness.clock import now_ns, sleep_until, to_ns
+import anyio
+
+from harness.clock import now_ns, seconds, sleep_until, to_ns
 from harness.cluster.protocols import Cluster
-from harness.cluster.targets import Attachments, resolve
+from harness.cluster.targets import Attachments, led_by, resolve
 from harness.errors import FaultError
-from harness.faults.base import Fault, Strike
+from harness.faults.base import UNDO_LIMIT_S, Fault, Strike
+
+LOOK_LIMIT_S = 1.0  # of the look that tells who leads
+HEAL_WAIT_S = UNDO_LIMIT_S + 5.0  # for an earlier fault's healing, which has a limit of its own
+
+
+@dataclass(eq=False)
+class Claim:
+    """What keeps a node for one fault alone.
+
+    Attributes:
+        fault: its name.
+        ends_ns: by when it is to be over but for its healing, monotonic; None: nobody knows.
+        over: set once the node is free again.
+    """
+
+    fault: str
+    ends_ns: int | None = None
+    over: anyio.Event = field(default_factory=anyio.Event)
 
 
 @dataclass(frozen=True)
@@ -18,18 +40,18 @@ class Injection:
     """A fault step in one iteration: what it acts on, its dice and its times.
 
     Attributes:
-        phase_ns: when the fault phase started, monotonic.
+        zero_ns: from when on the steps' times count, monotonic.
         phase_s: how long the fault phase was asked to last; None when faults decide.
-        claims: which fault has which node for itself; shared by all steps of an iteration.
+        claims: what keeps which node for one fault; shared by all steps of an iteration.
     """
 
     fault: Fault
     cluster: Cluster
     attachments: Attachments
     random: Random
-    phase_ns: int
+    zero_ns: int
     phase_s: float | None
-    claims: dict[str, str]
+    claims: dict[str, Claim]
 
     async def run(self) -> None:
         """Inject and heal at the planned times; a failure is recorded and judged later.
@@ -37,33 +59,109 @@ class Injection:
         A fault that fails leaves the run going: what was measured so far stays worth
         reading, and the proof check makes the verdict inconclusive.
         """
-        fault, record = self.fault, self.cluster.record
-        due_ns = self.phase_ns + to_ns(fault.at)
+        fault = self.fault
+        due_ns = self.zero_ns + to_ns(fault.at)
+        ends_ns = None if fault.duration is None else due_ns + to_ns(fault.duration)
         await sleep_until(due_ns - to_ns(fault.lead_s))
+        with suppress(FaultError):
+            async with self.injected(due_ns, ends_ns) as strike:
+                heal_ns = now_ns() + to_ns(self._hold_s())
+                await fault.hold(strike, max(0.0, self._hold_s() - strike.look_s))
+                await self.look_again(strike)
+                await sleep_until(heal_ns)
+
+    @asynccontextmanager
+    async def injected(self, due_ns: int, ends_ns: int | None = None) -> AsyncIterator[Strike]:
+        """Strike at `due_ns`, monotonic, and heal on leaving; each edge is recorded.
+
+        Call it `lead_s` seconds before that, and say when the hold is to end if that is known.
+        It is late where a fault that was to be over by then is still being healed, and says so.
+        A failure is recorded and raised.
+        """
+        fault, record = self.fault, self.cluster.record
+        claim = Claim(fault.name, ends_ns)
         edge = "effect"
         try:
-            strike = self._aim(due_ns)
-            self._claim(strike)
+            strike, wait = await self._engage(claim, due_ns)
             facts: dict[str, Any] = {
                 "fault": fault.name,
                 "action": fault.action,
                 "targets": [node.name for node in strike.nodes],
             }
-            record("fault.inject_started", at_ns=max(now_ns(), due_ns), **facts)
+            record("fault.inject_started", at_ns=max(now_ns(), strike.due_ns), **facts, **wait)
             async with fault.active(self.cluster, strike):
-                record("fault.injected", **facts)
-                await fault.hold(strike, self._hold_s())
+                record("fault.injected", watched=bool(strike.looks), **facts)
+                yield strike
                 edge = "undo"
+                claim.ends_ns = claim.ends_ns or now_ns()
                 record("fault.heal_started", **facts)
             record("fault.healed", **facts)
         except FaultError as error:
             record("fault.failed", fault=fault.name, message=str(error), edge=edge)
+            raise
         finally:
-            for node in [node for node, holder in self.claims.items() if holder == fault.name]:
+            for node in [node for node, holder in self.claims.items() if holder is claim]:
                 del self.claims[node]
+            claim.over.set()
 
-    def _aim(self, due_ns: int) -> Strike:
-        names = resolve(self.fault, tuple(self.cluster.nodes), self.attachments, self.random)
+    async def look_again(self, strike: Strike) -> FaultError | None:
+        """Take the looks right before the heal; what has gone is recorded, and returned."""
+        try:
+            for look in strike.looks:
+                await look.take()
+        except FaultError as error:
+            self.cluster.record(
+                "fault.failed", fault=self.fault.name, message=str(error), edge="held"
+            )
+            return error
+        return None
+
+    async def _engage(self, claim: Claim, due_ns: int) -> tuple[Strike, dict[str, Any]]:
+        """Aim and take the nodes, as soon as faults that were to be over have been healed.
+
+        Returns:
+            the strike, due later by as much as that took, and the facts of the wait, if any.
+
+        Raises:
+            FaultError: another fault holds a node by its own plan, or is not healed in time.
+        """
+        begin_ns, dice = due_ns - to_ns(self.fault.lead_s), self.random.getstate()
+        deadline = anyio.current_time() + HEAL_WAIT_S
+        late_ns = 0
+        waited_for: dict[str, None] = {}
+        while True:
+            self.random.setstate(dice)  # it strikes whom it would have struck in time
+            strike = await self._aim(due_ns + late_ns)
+            names = [node.name for node in strike.nodes] if self.fault.claims_nodes else []
+            holders = {name: self.claims[name] for name in names if name in self.claims}
+            if not holders:
+                self.claims.update(dict.fromkeys(names, claim))
+                wait = {"late_s": round(seconds(late_ns), 3), "waited_for": [*waited_for]}
+                return strike, wait if waited_for else {}
+            for name, holder in holders.items():
+                healing = holder.ends_ns is not None and holder.ends_ns < begin_ns
+                if not healing or anyio.current_time() >= deadline:
+                    raise FaultError(
+                        f"{name} is under the fault {holder.fault} already; neither could be proven"
+                    )
+            for holder in holders.values():
+                waited_for[holder.fault] = None
+                with anyio.move_on_after(deadline - anyio.current_time()):
+                    await holder.over.wait()
+            late_ns = max(0, now_ns() - begin_ns)
+
+    async def _aim(self, due_ns: int) -> Strike:
+        views = None
+        if led_by(self.fault) is not None and (jetstream := self.cluster.jetstream) is not None:
+            views = await jetstream.look(LOOK_LIMIT_S)
+        names = resolve(
+            self.fault,
+            tuple(self.cluster.nodes),
+            self.attachments,
+            self.random,
+            self.cluster.sites.names,
+            views,
+        )
         nodes = tuple(self.cluster.nodes[name] for name in names)
         return Strike(
             self.fault.name,
@@ -75,17 +173,6 @@ class Injection:
             random=self.random,
             seed=self.random.getrandbits(32),
         )
-
-    def _claim(self, strike: Strike) -> None:
-        """Take the nodes for this fault; FaultError when another one holds them now."""
-        if not self.fault.claims_nodes:
-            return
-        for node in strike.nodes:
-            if (holder := self.claims.get(node.name)) is not None:
-                raise FaultError(
-                    f"{node.name} is under the fault {holder} already; neither could be proven"
-                )
-        self.claims.update({node.name: self.fault.name for node in strike.nodes})
 
     def _hold_s(self) -> float:
         """Return how long to hold: as asked, else to the end of the fault phase."""

@@ -10,7 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from harness.shipped import shipped_scenarios
+from harness.errors import EXIT_PASS
+from harness.shipped import is_regression, shipped_scenarios
 from harness.vocabulary import VOCABULARY
 
 Rows = Iterator[tuple[str, str]]
@@ -24,11 +25,12 @@ def _scenarios() -> Rows:
     from harness.scenario.load import load
 
     for name, path in shipped_scenarios().items():
-        yield name, load(path, VOCABULARY).scenario.description
+        mark = "[published finding] " if is_regression(path) else ""
+        yield name, mark + load(path, VOCABULARY).scenario.description
 
 
 def _faults() -> Rows:
-    for action, kind in VOCABULARY.faults.items():
+    for action, kind in VOCABULARY.steps.items():
         yield action, _first_line(kind)
 
 
@@ -81,3 +83,19 @@ def print_examination(console: Console) -> None:
         console.print(mark + Text(f"{finding.topic}: {finding.detail}"), soft_wrap=True)
         if finding.fix:
             console.print(Text(f"      to mend it: {finding.fix}", "dim"), soft_wrap=True)
+
+
+def sweep_engine(console: Console) -> int:
+    """Remove what dead runs left on the Docker Engine, and say what that was."""
+    from harness.engine.connection import engine
+    from harness.engine.sweep import sweep
+
+    with engine() as found:
+        swept = sweep(found)
+    for one in swept.removed:
+        console.print(Text(f"removed {one}"), soft_wrap=True)
+    for one in swept.kept:
+        console.print(Text(f"kept    {one}: its owner lives, or cannot be asked"), soft_wrap=True)
+    if not swept.removed:
+        console.print(Text("nothing of dead runs is left"))
+    return EXIT_PASS

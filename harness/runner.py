@@ -26,9 +26,11 @@ from harness.log import open_log
 from harness.report.model import Report
 from harness.scenario.dump import dump_yaml
 from harness.scenario.model import Scenario
+from harness.scenario.schedule import replays
 from harness.signals import ENDING, remembered
 
 Narrate = Callable[[str, int, dict[str, Any]], None]
+PASSING = frozenset({"worker.stats"})
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,11 @@ async def _execute(run: Run) -> Ended:
 
 
 async def _iterate(iterations: Sequence[Iteration], recorder: Recorder, log: Any) -> None:
-    """Run all iterations; one that breaks off is recorded and is the last."""
+    """Run all iterations; one that breaks off is recorded and is the last.
+
+    Only what keeps the first one from being set up was asked wrongly: once a run has
+    begun, whatever ends it is told in its report, beside what was measured.
+    """
     for iteration in iterations:
         if iteration.aborted:
             return
@@ -128,8 +134,9 @@ async def _iterate(iterations: Sequence[Iteration], recorder: Recorder, log: Any
         try:
             await iteration.run()
         except (Exception, BaseExceptionGroup) as raised:
-            error = leading_error(raised)
-            if isinstance(error, UsageError):
+            begun = iteration.index > 0 or iteration.phase != "setup"
+            error = leading_error(raised, begun=begun)
+            if isinstance(error, UsageError) and not begun:
                 raise error from None
             recorder.record(
                 "run.failed",
@@ -143,7 +150,10 @@ async def _iterate(iterations: Sequence[Iteration], recorder: Recorder, log: Any
 
 @dataclass
 class Recorder:
-    """Write every event into the history and tell it to whoever follows the run."""
+    """Write every event into the history and tell it to whoever follows the run.
+
+    What is only `PASSING` is told and not written: judges have the columns instead.
+    """
 
     events: EventLog
     narrate: Narrate
@@ -152,7 +162,8 @@ class Recorder:
     def record(self, kind: str, *, at_ns: int | None = None, **facts: Any) -> None:
         """Record one event; its time is now unless given."""
         at_ns = now_ns() if at_ns is None else at_ns
-        self.events(kind, at_ns=at_ns, iteration=self.iteration, **facts)
+        if kind not in PASSING:
+            self.events(kind, at_ns=at_ns, iteration=self.iteration, **facts)
         self.narrate(kind, at_ns, facts)
 
 
@@ -172,6 +183,8 @@ def _make_folder(run: Run, run_id: str) -> Path:
     try:
         folder.mkdir(parents=True)
         (folder / "scenario.yaml").write_text(dump_yaml(run.scenario), encoding="utf-8")
+        for name, scenario in replays(run.scenario).items():
+            (folder / name).write_text(dump_yaml(scenario), encoding="utf-8")
     except OSError as error:
         raise ReportError(f"cannot write into {run.reports}: {error.strerror}") from error
     return folder
@@ -180,6 +193,7 @@ def _make_folder(run: Run, run_id: str) -> Path:
 def _describe_host() -> dict[str, Any]:
     uname = platform.uname()
     return {
+        "name": uname.node,
         "system": uname.system,
         "kernel": uname.release,
         "machine": uname.machine,

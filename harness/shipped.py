@@ -8,6 +8,8 @@ from harness.errors import UsageError
 
 _PACKAGE = Path(__file__).parent
 _CHECKOUT = _PACKAGE.parent
+COMPOSE = "compose"
+REGRESSIONS = "regressions"
 
 
 def scenarios_folder() -> Path:
@@ -17,8 +19,17 @@ def scenarios_folder() -> Path:
 
 
 def shipped_scenarios() -> dict[str, Path]:
-    """Return the shipped scenarios: name (the file's, without .yaml) to path."""
-    return {path.stem: path for path in sorted(scenarios_folder().rglob("*.yaml"))}
+    """Return the shipped scenarios: name (the file's, without .yaml) to path.
+
+    Compose files that scenarios name lie in folders called `COMPOSE` beside them.
+    """
+    found = sorted(scenarios_folder().rglob("*.yaml"))
+    return {path.stem: path for path in found if path.parent.name != COMPOSE}
+
+
+def is_regression(path: Path) -> bool:
+    """Tell whether a shipped scenario is of a published finding: it fails where that is found."""
+    return path.parent.name == REGRESSIONS
 
 
 def find_scenario(text: str) -> Path:

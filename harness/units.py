@@ -8,6 +8,7 @@ from fractions import Fraction
 
 _NUMBER = r"(?P<number>\d+(?:\.\d+)?)"
 _DURATION = re.compile(rf"{_NUMBER}(?P<unit>ns|us|ms|s|m|h)")
+_SIGNED_DURATION = re.compile(r"(?P<number>[+-]?\d+(?:\.\d+)?)(?P<unit>ns|us|ms|s|m|h)")
 _RATE = re.compile(rf"{_NUMBER}/(?P<unit>s|m|h)")
 _SIZE = re.compile(rf"{_NUMBER}(?P<unit>B|KiB|MiB|GiB|kB|MB|GB)")
 _SHARE = re.compile(rf"{_NUMBER}(?P<unit>%)")
@@ -41,6 +42,13 @@ def _shown(value: object) -> str:
 def parse_duration(text: object) -> float:
     """Return seconds for text such as ``250ms``, ``3s`` or ``1.5m``; ValueError otherwise."""
     number, unit = _parse(_DURATION, text, "a duration with its unit, such as 250ms, 3s or 2m")
+    return number * SECONDS[unit]
+
+
+def parse_signed_duration(text: object) -> float:
+    """Return seconds for text such as ``30s``, ``+30s`` or ``-2h``; ValueError otherwise."""
+    expected = "a duration with its unit, ahead or behind, such as 30s or -2h"
+    number, unit = _parse(_SIGNED_DURATION, text, expected)
     return number * SECONDS[unit]
 
 
@@ -79,13 +87,20 @@ def parse_bit_rate(text: object) -> float:
 
 def format_duration(seconds: float) -> str:
     """Return the shortest exact text that `parse_duration` reads back to the same value."""
+    decimal = f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"
     for unit in ("h", "m", "s", "ms", "us", "ns"):
         number = seconds / SECONDS[unit]
-        if number >= 1 and number == round(number):
-            text = f"{round(number)}{unit}"
-            if parse_duration(text) == seconds:
-                return text
-    return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"
+        text = f"{round(number)}{unit}"
+        if number >= 1 and parse_duration(text) == seconds:
+            tiny = unit in ("us", "ns") and parse_duration(decimal) == seconds
+            return decimal if tiny and len(decimal) <= len(text) else text
+    return decimal
+
+
+def format_signed_duration(seconds: float) -> str:
+    """Return the shortest exact text that `parse_signed_duration` reads back to the same value."""
+    text = format_duration(abs(seconds))
+    return f"-{text}" if seconds < 0 else text
 
 
 def format_rate(per_second: float) -> str:

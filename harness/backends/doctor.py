@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import CLOCK_MONOTONIC, clock_getres
 
+from harness.backends.disk.calls import REMEDY
+from harness.backends.disk.device import FIX as DEVICE_FIX
 from harness.backends.lab.available import examine_lab, obstacle
 from harness.backends.lab.enter import privileged
 from harness.backends.lab.shaping import FIX as SHAPING_FIX
 from harness.backends.lab.shaping import shaping
 from harness.backends.local import hold_endpoints
+from harness.backends.proxy.identify import obstacle as proxies_obstacle
+from harness.backends.trials import attempt
 from harness.cluster.binaries import bundled, default_cache, writable
-from harness.cluster.command import run_bounded
-from harness.errors import BinaryError, ServerError
+from harness.cluster.protocols import Capability
+from harness.errors import BinaryError, EngineError, ServerError
 
 OLDEST_PYTHON = (3, 11)
 ENOUGH_CORES = 2
@@ -52,6 +55,11 @@ def examine() -> tuple[Finding, ...]:
         _links,
         _shaping,
         _local,
+        _clock_skew,
+        _cpu_limit,
+        _disk,
+        _device,
+        _proxies,
         _docker,
         _cache,
         _cores,
@@ -85,7 +93,7 @@ def _lab() -> Finding:
 
 def _links() -> Finding:
     if obstacle() is not None:
-        return Finding("links", False, "faults of the network need the lab", "see lab")
+        return Finding("links", False, "only the lab has them all; see proxies", "see lab")
     lacks = examine_lab().lacks
     if lacks:
         reasons = "; ".join(f"no {one}: {why}" for one, why in lacks.items())
@@ -116,22 +124,60 @@ def _local() -> Finding:
     return Finding("local", True, f"free ports on {host}")
 
 
+def _clock_skew() -> Finding:
+    fix = "needs Linux on x86-64, and memory of one's own processes that can be written to"
+    return _processes("clock-skew", Capability.CLOCK_SKEW, fix)
+
+
+def _cpu_limit() -> Finding:
+    fix = "needs a control group with the CPU controller that may be written to, or signals"
+    return _processes("cpu-limit", Capability.CPU_LIMIT, fix)
+
+
+def _disk() -> Finding:
+    return _processes("disk", Capability.DISK, REMEDY)
+
+
+def _device() -> Finding:
+    return _processes("device", Capability.DEVICE, DEVICE_FIX)
+
+
+def _processes(topic: str, capability: Capability, fix: str) -> Finding:
+    """Look at what can be done to the processes of servers, in the lab and without it."""
+    places = ("lab", "local") if obstacle() is None else ("local",)
+    tried = {place: attempt(place, capability) for place in places}
+    told = [f"{place}: {one.means or one.lack}" for place, one in tried.items()]
+    ok = all(one.lack is None for one in tried.values())
+    return Finding(topic, ok, "; ".join(told), None if ok else fix)
+
+
+def _proxies() -> Finding:
+    found = proxies_obstacle()
+    if found is not None:
+        return Finding("proxies", False, found, "sudo mount -o remount,hidepid=0 /proc")
+    detail = "local can cut, delay, limit, reset and refuse clients' connections"
+    return Finding("proxies", True, detail)
+
+
 def _docker() -> Finding:
-    """Look for Docker, which nothing needs yet."""
-    program = shutil.which("docker")
-    if program is None:
-        return Finding("docker", False, "no docker command (optional)", "install Docker Engine")
+    """Look for a Docker Engine, which only the backend docker and `inspect` need."""
+    from harness.engine.connection import engine  # noqa: PLC0415 - the SDK takes long to import
+    from harness.engine.sweep import leftovers  # noqa: PLC0415 - the same
+
     try:
-        done = run_bounded([program, "version", "--format", "{{.Server.Version}}"], DOCKER_LIMIT_S)
-    except OSError as error:  # TimeoutError is one
-        return Finding("docker", False, f"{program} does not answer (optional): {error}", None)
-    said = done.output.strip().splitlines()
-    if done.returncode != 0:
-        detail = (
-            f"{program} reaches no engine (optional): {said[-1] if said else 'no reason given'}"
-        )
-        return Finding("docker", False, detail, "sudo systemctl start docker")
-    return Finding("docker", True, f"engine {said[-1]}" if said else "engine")
+        with engine(DOCKER_LIMIT_S) as found:
+            left = leftovers(found)
+            detail = f"engine {found.version} at {found.address}"
+            why = found.reach
+    except EngineError as error:
+        reason, _, fix = str(error).partition("; ")
+        return Finding("docker", False, f"{reason} (optional)", fix or "see the Engine's log")
+    if left:
+        fix = "nats-harness doctor --sweep"
+        return Finding("docker", False, f"{detail}; left by dead runs: {', '.join(left)}", fix)
+    if why is not None:
+        detail = f"{detail}; servers can be faulted, links cannot: {why}"
+    return Finding("docker", True, detail)
 
 
 def _cache() -> Finding:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +17,39 @@ from socket import (
 )
 from typing import IO
 
-from harness.backends import leash
-from harness.backends.process import ChildProcess, spawn
-from harness.backends.process_cluster import CAPABILITIES, ProcessCluster, process_cluster
-from harness.cluster.protocols import Address, Capability, Endpoints, EventSink
+from harness.backends.capabilities import CAPABILITIES, STORAGE
+from harness.backends.disk.device import keep_mounts_apart
+from harness.backends.process import ChildProcess, spawn, tied
+from harness.backends.process_cluster import process_cluster
+from harness.backends.server_cluster import ServerCluster
+from harness.cluster.protocols import WHOLE, Address, Capability, Endpoints, EventSink
 from harness.errors import ServerError
 from harness.scenario.model import ClusterSpec
+from harness.scenario.sites import OBSERVER
 
 LOOPBACK = "127.0.0.1"
 
 
+CLIENT_CAPABILITIES = frozenset(WHOLE)
+LACKS = (
+    "local has proxies between clients and servers: with between: clients they cut both ways, "
+    "delay, limit, reset and refuse; not between servers, not one way alone, not single packets"
+)
+
+
+@dataclass(frozen=True)
 class LocalBackend:
-    """Plain processes; implements `harness.cluster.protocols.Backend`."""
+    """Plain processes; implements `harness.cluster.protocols.Backend`.
+
+    Attributes:
+        proxied: whether clients go through proxies, which faults of their links need.
+        strangers: the client group of connections that no worker made; None to refuse them.
+        mounting: whether servers' stores are on devices of their own.
+    """
+
+    proxied: bool = False
+    strangers: str | None = None
+    mounting: bool = False
 
     @property
     def name(self) -> str:
@@ -40,22 +59,59 @@ class LocalBackend:
     @property
     def capabilities(self) -> frozenset[Capability]:
         """Return what can be done to nodes here."""
-        return CAPABILITIES
+        return CAPABILITIES | STORAGE | CLIENT_CAPABILITIES
 
     def host(self, main: Callable[[], int]) -> int:
-        """Return what `main` returns; this place needs no entering."""
+        """Return what `main` returns; only mounts need a place of their own."""
+        if self.mounting:
+            keep_mounts_apart()
         return main()
 
     @asynccontextmanager
     async def cluster(
-        self, spec: ClusterSpec, *, groups: Sequence[str], folder: Path, record: EventSink
-    ) -> AsyncIterator[ProcessCluster]:
+        self,
+        spec: ClusterSpec,
+        *,
+        groups: Sequence[str],
+        folder: Path,
+        record: EventSink,
+        watched: Collection[str] = (),
+        on_devices: Collection[str] = (),
+    ) -> AsyncIterator[ServerCluster]:
         """Hold the ports and make the nodes; see the protocol. All groups share this host."""
-        del groups
-        with hold_endpoints(spec.nodes) as endpoints:
-            async with process_cluster(
-                spec, LocalPlaces(endpoints), folder=folder, record=record
-            ) as cluster:
+        clients = tuple(group for group in groups if group != OBSERVER)  # it needs no proxy
+        joined = len(spec.sites.every) > 1
+        with hold_endpoints(spec.nodes, joined=joined, proxied=self.proxied) as endpoints:
+            if not self.proxied:
+                async with process_cluster(
+                    spec,
+                    LocalPlaces(endpoints),
+                    folder=folder,
+                    record=record,
+                    capabilities=CAPABILITIES | STORAGE,
+                    watched=watched,
+                    on_devices=on_devices,
+                ) as cluster:
+                    yield cluster
+                return
+            from harness.backends.proxy.place import proxies  # noqa: PLC0415 - seldom needed
+
+            async with (
+                proxies(
+                    LocalPlaces(endpoints), clients, folder / "proxy.log", record, self.strangers
+                ) as place,
+                process_cluster(
+                    spec,
+                    place,
+                    folder=folder,
+                    record=record,
+                    capabilities=self.capabilities,
+                    links=place.links,
+                    shaper=place.shaper,
+                    watched=watched,
+                    on_devices=on_devices,
+                ) as cluster,
+            ):
                 yield cluster
 
 
@@ -78,8 +134,9 @@ class LocalPlaces:
     ) -> ChildProcess:
         """Start a program that dies with the harness."""
         del place
-        tied = [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), "--", *argv]
-        return spawn(tied, stdin=stdin, stdout=stdout, stderr=stderr, env=env, on_exit=on_exit)
+        return spawn(
+            tied(argv), stdin=stdin, stdout=stdout, stderr=stderr, env=env, on_exit=on_exit
+        )
 
     def socket(
         self, place: str, family: AddressFamily, kind: SocketKind = SOCK_STREAM, proto: int = 0
@@ -90,8 +147,13 @@ class LocalPlaces:
 
 
 @contextmanager
-def hold_endpoints(nodes: Sequence[str]) -> Iterator[Mapping[str, Endpoints]]:
+def hold_endpoints(
+    nodes: Sequence[str], *, joined: bool = False, proxied: bool = False
+) -> Iterator[Mapping[str, Endpoints]]:
     """Choose three free ports a node and keep everybody else from being given them.
+
+    With `joined` there is one for gateways and one for leaf nodes besides; with `proxied`
+    another one, where the server itself listens for clients.
 
     Each port stays bound, without listening, for as long as the body runs. Linux lets
     the server bind it as well, again and again, since both sides set SO_REUSEADDR
@@ -102,10 +164,21 @@ def hold_endpoints(nodes: Sequence[str]) -> Iterator[Mapping[str, Endpoints]]:
     """
     with ExitStack() as held:
         try:
-            endpoints = {node: Endpoints(*(_hold(held) for _ in range(3))) for node in nodes}
+            endpoints = {node: _hold_node(held, joined, proxied) for node in nodes}
         except OSError as error:
             raise ServerError(f"no free port on {LOOPBACK}: {error.strerror}") from error
         yield endpoints
+
+
+def _hold_node(held: ExitStack, joined: bool, proxied: bool) -> Endpoints:  # noqa: FBT001 - private
+    return Endpoints(
+        client=_hold(held),
+        route=_hold(held),
+        monitor=_hold(held),
+        gateway=_hold(held) if joined else None,
+        leafnode=_hold(held) if joined else None,
+        server=_hold(held) if proxied else None,
+    )
 
 
 def _hold(held: ExitStack) -> Address:

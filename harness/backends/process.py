@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
 import anyio
 
+from harness.backends import leash
 from harness.clock import now_ns
 from harness.cluster.protocols import Exit
 from harness.errors import HarnessError
@@ -114,3 +116,8 @@ def spawn(
     except OSError as error:
         raise HarnessError(f"{argv[0]} cannot be started: {error.strerror or error}") from error
     return ChildProcess(popen, on_exit)
+
+
+def tied(argv: Sequence[str]) -> list[str]:
+    """Return how a program is started that dies with this process, even on SIGKILL."""
+    return [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), "--", *argv]

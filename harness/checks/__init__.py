@@ -9,15 +9,28 @@ from typing import Any
 
 from harness.checks import (
     accounting,
+    buckets,
     completion,
+    consumption,
     coverage,
     disturbance,
+    expectation,
     failover,
     integrity,
+    kv,
     latency,
+    leadership,
     ledger,
+    named,
+    notice,
+    objects,
     proof,
     recovery,
+    stalls,
+    stream_audit,
+    stream_integrity,
+    stream_loss,
+    stream_order,
     thresholds,
     traffic,
     watchdog,
@@ -30,7 +43,7 @@ from harness.history.connections import closed_under_load
 from harness.history.facts import Iteration
 from harness.history.model import History
 from harness.scenario.metrics import METRICS
-from harness.stats.labelled import PooledSamples, PooledTally
+from harness.stats.labelled import PooledSamples, PooledTally, Tally
 
 CHECKS: tuple[ModuleType, ...] = (
     completion,
@@ -39,10 +52,23 @@ CHECKS: tuple[ModuleType, ...] = (
     traffic,
     coverage,
     integrity,
+    kv,
+    objects,
+    buckets,
     accounting,
+    named,
+    stream_audit,
+    stream_integrity,
+    stream_loss,
+    stream_order,
+    consumption,
     failover,
+    notice,
     watchdog,
     recovery,
+    leadership,
+    stalls,
+    expectation,
     latency,
     disturbance,
     thresholds,
@@ -84,8 +110,8 @@ def judge(history: History, checks: Sequence[Check] = ITERATION_CHECKS) -> Judge
     verdict is the worst of all. A check that raises makes the run inconclusive.
     """
     judged = [_judge_iteration(one, history.scenario, checks) for one in history.iterations]
-    evidence = _gather(judged)
-    apart = [evidence] if len(judged) == 1 else [_gather([one]) for one in judged]
+    evidence = _gather(judged, history.scenario)
+    apart = [evidence] if len(judged) == 1 else [_gather([one], history.scenario) for one in judged]
     over_all = judge_thresholds(history.scenario, evidence) if judged else ()
     over_all, gaps = _name_gaps(history.scenario, over_all, apart)
     interrupted = bool(history.of_kind("run.interrupted"))
@@ -102,6 +128,7 @@ def judge(history: History, checks: Sequence[Check] = ITERATION_CHECKS) -> Judge
         iterations=tuple(
             _conclude(
                 one,
+                own.metrics,
                 over_all if len(judged) == 1 else judge_thresholds(history.scenario, own),
                 over_all,
             )
@@ -168,8 +195,12 @@ def _judge_iteration(
     messages: dict[str, dict[str, int]] = {}
     rate: tuple[float, float, list[int]] = (0.0, 0.1, [])
     try:
-        tallies = {name: one for result in results for name, one in result.tallies.items()}
-        messages, rate = summarise_messages(case.ledger, tallies), summarise_rate(case.ledger)
+        tallies: dict[str, Tally] = {}
+        for result in results:
+            for name, one in result.tallies.items():
+                tallies[name] = tallies[name] + one if name in tallies else one
+        messages = summarise_messages(case.ledger, tallies)
+        rate = summarise_rate(case.ledger, case.streams)
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not become a pass
         results.append(_crashed("messages", error))
     return _Judged(iteration, tuple(results), messages, rate)
@@ -188,7 +219,7 @@ def _crashed(name: str, error: Exception) -> Result:
     return Result(findings=(Finding(name, Verdict.INCONCLUSIVE, what, advice),))
 
 
-def _gather(judged: Sequence[_Judged]) -> Evidence:
+def _gather(judged: Sequence[_Judged], scenario: Mapping[str, Any]) -> Evidence:
     metrics: dict[str, PooledSamples | PooledTally] = {}
     for name, metric in METRICS.items():
         if metric.kind == "counter":
@@ -201,22 +232,33 @@ def _gather(judged: Sequence[_Judged]) -> Evidence:
     for one in judged:
         for phase, lag_s in one.facts.get("lags", {}).items():
             lags[phase] = max(lags.get(phase, 0.0), lag_s)
+    resolutions: dict[str, float] = {}
+    for one in judged:
+        for result in one.results:
+            for name, resolution_s in result.resolutions.items():
+                resolutions[name] = max(resolutions.get(name, 0.0), resolution_s)
     return Evidence(
         metrics=metrics,
         whole=all(one.iteration.whole for one in judged),
         ended=all(one.iteration.collected for one in judged),
         lags=lags,
         gave_up=any(closed_under_load(one.iteration) for one in judged),
+        faults=frozenset().union(*(one.iteration.fault_names(scenario) for one in judged)),
+        resolutions=resolutions,
     )
 
 
 def _conclude(
-    judged: _Judged, alone: Sequence[Finding], over_all: Sequence[Finding]
+    judged: _Judged,
+    metrics: Mapping[str, PooledSamples | PooledTally],
+    alone: Sequence[Finding],
+    over_all: Sequence[Finding],
 ) -> IterationJudgement:
     """Give an iteration its verdict; it answers for a threshold only if the run breaks it.
 
     Args:
         judged: the iteration.
+        metrics: its own values.
         alone: the thresholds judged on its own values.
         over_all: the same thresholds judged on those of the whole run.
     """
@@ -231,6 +273,7 @@ def _conclude(
         messages=judged.messages,
         rate=judged.rate,
         facts=judged.facts,
+        metrics=metrics,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.checks.base import Case, Check, Finding, Result, Verdict
+from harness.history.absence import find_absence
 from harness.history.connections import closed_under_load
 from harness.history.destinations import FOREVER_NS, Destination
 from harness.history.ledger import Ledger
@@ -83,20 +84,13 @@ class _Account:
 def _account(ledger: Ledger, place: int, where: Destination) -> _Account:
     deliveries, first = ledger.matched(place)
     rows = ledger.row[deliveries]
-    arrived = np.zeros(ledger.attempts, dtype=np.bool_)
-    arrived[rows] = True
-    due = (ledger.sent["outcome"] == Outcome.ACCEPTED) & ledger.awaited(where)
-    if not where.trusted:
-        due[:] = False
-    absent = due & ~arrived
-    drained = ledger.iteration.drained
-    late = np.zeros_like(absent) if drained else absent & _after_last(ledger, rows)
+    absence = find_absence(ledger, where, rows)
     corrupted, unexpected = find_misfits(ledger, place)
     return _Account(
         where=where,
-        accepted=_cells(ledger, due),
-        lost=_cells(ledger, absent),
-        uncertain=_cells(ledger, late),
+        accepted=_cells(ledger, absence.due),
+        lost=_cells(ledger, absence.lost),
+        uncertain=_cells(ledger, absence.uncertain),
         matched=_phases(ledger, rows),
         delivered=_phases(ledger, rows[first]),
         duplicates=_phases(ledger, rows[~first]),
@@ -114,15 +108,6 @@ def _cells(ledger: Ledger, flags: Array) -> Array:
 
 def _phases(ledger: Ledger, rows: Array) -> Array:
     return np.bincount(ledger.phase[rows], minlength=len(PHASES))
-
-
-def _after_last(ledger: Ledger, rows: Array) -> Array:
-    """Return (n,) flags: attempts later than the sender's last message among `rows`."""
-    last = np.full(len(ledger.senders), -1, dtype=np.int64)
-    sequence = ledger.sent["sequence"].astype(np.int64)
-    np.maximum.at(last, ledger.rank[rows], sequence[rows])
-    flags: Array = sequence > last[ledger.rank]
-    return flags
 
 
 def _overtaken(ledger: Ledger, deliveries: Array, rows: Array) -> Array:

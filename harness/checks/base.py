@@ -11,7 +11,10 @@ from typing import Any
 
 from harness.history.facts import Iteration
 from harness.history.ledger import Ledger, open_ledger
-from harness.stats.labelled import Samples, Tally
+from harness.history.stream_join import open_streams
+from harness.history.stream_ledger import StreamLedger
+from harness.scenario.thresholds import selectors_on
+from harness.stats.labelled import Count, Samples, Tally
 
 NS_PER_S = 1e9
 
@@ -32,6 +35,13 @@ class Verdict(StrEnum):
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
     """Return the worst verdict; pass when there is none."""
     return max(verdicts, key=lambda one: one.severity, default=Verdict.PASS)
+
+
+def judge_guarantee(broken: Count) -> Verdict:
+    """Return fail when a guarantee is broken for sure, inconclusive when it may be."""
+    if broken.count > broken.uncertain:
+        return Verdict.FAIL
+    return Verdict.INCONCLUSIVE if broken.count else Verdict.PASS
 
 
 @dataclass(frozen=True)
@@ -76,6 +86,8 @@ class Result:
         findings: what it judges by itself.
         notes: what a reader should know, without weight in the verdict.
         facts: what the report shows, by name; see the check's docstring.
+        resolutions: by the name of a metric that is sampled, how much less than what was
+            measured the true value may be at most, in seconds.
     """
 
     tallies: Mapping[str, Tally] = field(default_factory=lambda: MappingProxyType({}))
@@ -83,6 +95,7 @@ class Result:
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    resolutions: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class Case:
@@ -97,11 +110,33 @@ class Case:
         """Return the ledger; ValueError when the columns make no sense."""
         return open_ledger(self.iteration)
 
+    @cached_property
+    def streams(self) -> tuple[StreamLedger, ...]:
+        """Return the ledgers of streams; ValueError when the columns make no sense."""
+        return open_streams(self.iteration, self.scenario)
+
+    def left_open(self, metric: str, tally: Tally) -> Count:
+        """Return what was counted of a broken guarantee, and no threshold decides about.
+
+        A guarantee of JetStream fails the run by itself, but where the scenario has a
+        threshold on the metric, that decides about what it selects.
+        """
+        selectors = selectors_on(self.scenario.get("thresholds"), metric)
+        return tally.outside([one.labels for one in selectors])
+
+    def decides(self, metric: str, labels: Mapping[str, str]) -> bool:
+        """Tell whether a threshold of the scenario decides about what has these labels."""
+        return not self.left_open(metric, Tally(((labels, Count(1)),))).count
+
 
 @dataclass(frozen=True)
 class Check:
-    """A judge: its name, the metrics that it alone computes, and its function."""
+    """A judge: its name, its function, and the metrics that it alone computes.
+
+    `adds` are metrics of another check that it counts more of: there each counts its own.
+    """
 
     name: str
     run: Callable[[Case], Result]
     metrics: tuple[str, ...] = ()
+    adds: tuple[str, ...] = ()

@@ -8,15 +8,17 @@ from typing import Any
 
 from harness.checks.base import NS_PER_S, Case, Check, Result
 from harness.history.connections import Connection, attached, horizon_ns, trace
+from harness.history.destinations import FOREVER_NS
 from harness.history.facts import Client, FaultWindow, Hit, Iteration
 from harness.history.watch import Gap, Watch, keep_watch, longest_gap
-from harness.stats.labelled import Samples
+from harness.stats.labelled import Count, Samples, Tally
 
 NAME = "failover"
-METRICS = ("detection_time", "reconnect_latency", "failover_time", "reconnect_attempts")
+TIMES = ("detection_time", "reconnect_latency", "failover_time", "reconnect_attempts")
 SILENCE_NS = 250_000_000
 SILENCE_PERIODS = 2
 AFTERMATH_NS = 1_000_000_000
+_OUTCOME = frozenset({"explained"})
 
 Bounded = tuple[float, bool]  # a value and whether it is a lower bound only
 
@@ -60,6 +62,12 @@ def judge_failover(case: Case) -> Result:
     messages stopped meanwhile by more than 250 ms and two periods, its sign is
     ``silence``: only the watchdog saw it.
 
+    - `disconnects`: connections that a client told it had lost, or had replaced, up to the end
+      of drain; `ratio` is of all that it had, also by label. One is explained (label
+      `explained`) when its server was under a fault that strikes the client, or shapes its
+      link, at that time or until 1 s before. Of a client whose worker was lost it is a lower
+      bound.
+
     Facts: `disconnects`, by client name, one mapping for each lost connection, whether or
     not a fault explains it.
     """
@@ -67,8 +75,9 @@ def judge_failover(case: Case) -> Result:
     # With rows missing, silence is no evidence.
     watches = [] if not iteration.whole else keep_watch(case.ledger)
     watch_of = {watch.name: watch for watch in watches if not watch.grouped}
-    rows: dict[str, list[tuple[float, bool, Mapping[str, str]]]] = {name: [] for name in METRICS}
+    rows: dict[str, list[tuple[float, bool, Mapping[str, str]]]] = {name: [] for name in TIMES}
     disconnects: dict[str, list[dict[str, Any]]] = {}
+    counts: list[tuple[Mapping[str, str], Count]] = []
     notes: list[str] = []
     for client in iteration.clients:
         connections = trace(iteration, client)
@@ -78,7 +87,7 @@ def judge_failover(case: Case) -> Result:
             failover = _measure(iteration, client, blow, watch_of.get(client.name))
             labels = {"fault": blow.fault.name, "workload": client.workload, "role": client.role}
             values = (failover.detection, failover.latency, failover.total, failover.attempts)
-            for name, (value, censored) in zip(METRICS, values, strict=True):
+            for name, (value, censored) in zip(TIMES, values, strict=True):
                 rows[name].append((value, censored, labels))
             shown.append(_show(iteration, blow, failover))
         struck = {id(blow.connection) for blow in blows}
@@ -91,12 +100,33 @@ def judge_failover(case: Case) -> Result:
                         f"{iteration.relative_s(connection.broke_ns):.3f} s "
                         f"({connection.sign}), though no fault had struck that server"
                     )
+        counts += _count_lost(iteration, client, connections)
         shown.sort(key=lambda one: one["at"])
     return Result(
+        tallies={"disconnects": Tally(tuple(counts), _OUTCOME, _OUTCOME)},
         samples={name: Samples.of(found) for name, found in rows.items()},
         notes=tuple(notes),
         facts={"disconnects": disconnects},
     )
+
+
+def _count_lost(
+    iteration: Iteration, client: Client, connections: tuple[Connection, ...]
+) -> Iterator[tuple[Mapping[str, str], Count]]:
+    """Yield the lost connections of a client that a fault explains, and the others.
+
+    The connections that it did not lose are among the chances of the second, so that both
+    together are all that it had.
+    """
+    lost = [one for one in connections if one.until_ns < FOREVER_NS]
+    explained = sum(_explained(iteration, client, one) for one in lost)
+    had = len(connections)
+    worker = iteration.workers.get(client.worker)
+    unsure = not connections or worker is None or worker.lost_ns is not None
+    labels = {"workload": client.workload, "role": client.role}
+    yield labels | {"explained": "yes"}, Count(explained, explained, at_least=unsure)
+    rest = Count(len(lost) - explained, had - explained, seen=had, at_least=unsure)
+    yield labels | {"explained": "no"}, rest
 
 
 def _find_blows(
@@ -172,10 +202,10 @@ def _unnoticed_until(blow: _Blow, last_ns: int, outage: Gap | None) -> float:
 
 def _explained(iteration: Iteration, client: Client, connection: Connection) -> bool:
     """Tell whether the server of a lost connection was under a fault, or just had been."""
-    broke_ns = connection.broke_ns or 0
+    broke_ns = connection.until_ns
     return any(
         hit.node == connection.server
-        and (hit.strikes(client) or fault.shapes(client, connection.server))
+        and (hit.strikes(client) or hit.burdens or fault.shapes(client, connection.server))
         and hit.at_ns <= broke_ns <= (fault.undo_ns(hit) or iteration.end_ns) + AFTERMATH_NS
         for fault in iteration.faults
         for hit in fault.hits
@@ -219,4 +249,4 @@ def _show_unstruck(iteration: Iteration, connection: Connection) -> dict[str, An
     }
 
 
-CHECK = Check(NAME, judge_failover, METRICS)
+CHECK = Check(NAME, judge_failover, ("disconnects", *TIMES))

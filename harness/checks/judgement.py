@@ -28,6 +28,7 @@ class IterationJudgement:
         messages: counts by phase, ``all`` first; empty when they could not be made.
         rate: (first bin's start, bin width, first arrivals by bin), in seconds.
         facts: what checks hand to the report, by name.
+        metrics: its own values, by name.
     """
 
     index: int
@@ -36,6 +37,7 @@ class IterationJudgement:
     messages: Mapping[str, Mapping[str, int]]
     rate: tuple[float, float, list[int]]
     facts: Mapping[str, Any]
+    metrics: Mapping[str, PooledSamples | PooledTally]
 
 
 @dataclass(frozen=True)

@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.checks.base import Case, Check, Finding, Result, Verdict
 from harness.history.facts import FaultWindow, Hit
+from harness.scenario.schedule import members
+from harness.units import human_duration
 
 NAME = "proof"
 PROBED = frozenset({"partition"})  # what has no proof without probes
 NAMED = 6  # links that a message names
+UNDER_CUT = ("during", "held")
+DOING = {"held": "holding", "undo": "undoing"}
+EDGES = {"before": "before the cut", "during": "during the cut", "held": "right before the heal"}
 ADVICE = "read the fault's events in events.jsonl and the logs in servers/"
 
 
 def judge_proof(case: Case) -> Result:
-    """Judge the evidence for each fault of the scenario.
+    """Judge the evidence for each fault of the iteration's schedule.
 
     A fault is proven when it struck every node that it was aimed at and no other, its
     effect and its undo were both observed at each of them, injection and healing began
     and came to their ends, and nothing failed on the way. At each node the order must be
-    hit, effect, undo, end of healing; a fault may take its nodes one after the other.
+    hit, effect, undo, end of healing; a fault may take its nodes one after the other. An
+    effect that lasts must have been seen at each node once more right before the heal.
     A partition is proven by probes besides: nothing passed over a link that was to be cut,
-    and all over the others, before, during and after. Otherwise what was measured says
-    nothing about that fault, and the run is inconclusive.
+    and all over the others, before, during, right before the heal, and after. Otherwise what
+    was measured says nothing about that fault, and the run is inconclusive. One that
+    waited until an earlier one was healed is told in the notes.
+
+    Facts: `proven`, by fault.
     """
     windows = {window.name: window for window in case.iteration.faults}
-    findings = []
-    planned: tuple[Mapping[str, Any], ...] = tuple(case.scenario.get("faults") or ())
+    findings: list[Finding] = []
+    written: tuple[Mapping[str, Any], ...] = tuple(case.scenario.get("faults") or ())
+    scheduled = case.iteration.schedule
+    planned = written if scheduled is None else scheduled
     names = dict.fromkeys([*(str(step["name"]) for step in planned), *windows])
+    findings += _unscheduled(written, names)
+    proven = {}
     for name in names:
         window = windows.get(name)
         problems = ["it never started"] if window is None else _missing(window, windows.values())
+        proven[name] = not problems
         if problems:
             what = "; ".join(problems)
             findings.append(
@@ -48,12 +62,32 @@ def judge_proof(case: Case) -> Result:
                     n=len(window.hits),
                 )
             )
-    return Result(findings=tuple(findings))
+    notes = [
+        f"{window.name} began {human_duration(window.late_s)} late, since "
+        f"{', '.join(window.waited_for)} was still being healed"
+        for window in windows.values()
+        if window.waited_for
+    ]
+    return Result(findings=tuple(findings), notes=tuple(notes), facts={"proven": proven})
+
+
+def _unscheduled(written: Iterable[Mapping[str, Any]], names: Collection[str]) -> list[Finding]:
+    """Return a finding for each step of the scenario of which nothing was scheduled."""
+    return [
+        Finding(
+            NAME,
+            Verdict.INCONCLUSIVE,
+            f"nothing was scheduled of {step['name']} ({step.get('action')})",
+            "what it needs did not fit into the fault phase; see schedule in report.json",
+        )
+        for step in written
+        if not members(str(step["name"]), names)
+    ]
 
 
 def _missing(window: FaultWindow, windows: Iterable[FaultWindow]) -> list[str]:
     problems = [
-        f"{'undoing' if failure.edge == 'undo' else 'injecting'} failed: {failure.message}"
+        f"{DOING.get(failure.edge, 'injecting')} failed: {failure.message}"
         for failure in window.failures
     ]
     problems += _unaimed(window)
@@ -62,6 +96,7 @@ def _missing(window: FaultWindow, windows: Iterable[FaultWindow]) -> list[str]:
         unseen = dict.fromkeys(hit.node for hit in window.hits if hit.node not in seen)
         if unseen:
             problems.append(f"no {edge} was observed at {', '.join(unseen)}")
+    problems += _unheld(window)
     problems += [
         f"{problem} at {hit.node}" for hit in window.hits if (problem := _order(window, hit))
     ]
@@ -88,6 +123,28 @@ def _unaimed(window: FaultWindow) -> list[str]:
     if strays := [node for node in struck if node not in window.targets]:
         problems.append(f"it struck {', '.join(strays)}, at which it was not aimed")
     return problems
+
+
+def _unheld(window: FaultWindow) -> list[str]:
+    """Return where a lasting effect was not seen again between its first sight and its undo."""
+    if not window.watched:
+        return []
+    unheld = []
+    for hit in window.hits:
+        undo_ns = window.undo_ns(hit)
+        seen = any(
+            one.edge == "held"
+            and one.node == hit.node
+            and one.at_ns >= window.effect_ns(hit)
+            and (undo_ns is None or one.at_ns <= undo_ns)
+            for one in window.observations
+        )
+        if not seen:
+            unheld.append(hit.node)
+    if not unheld:
+        return []
+    names = ", ".join(dict.fromkeys(unheld))
+    return [f"the effect was not observed again right before the heal at {names}"]
 
 
 def _unended(window: FaultWindow) -> list[str]:
@@ -129,28 +186,30 @@ def _misjudged_links(window: FaultWindow, others: Sequence[FaultWindow]) -> list
     Before and after it, a link may be closed only by another fault that held it cut.
     """
     problems = []
-    for edge in ("before", "during", "after"):
+    edges = ("before", "during", *(["held"] if window.watched else []), "after")
+    for edge in dict.fromkeys((*edges, *(one.edge for one in window.probings))):
+        when = EDGES.get(edge, f"{edge} the cut")
         looks = [one for one in window.probings if one.edge == edge]
         if not looks:
-            problems.append(f"no probes were sent {edge} the cut")
+            problems.append(f"no probes were sent {when}")
         for look in looks:
             leaking = [one.name for one in look.links if one.cut and one.received]
             closed = [one.name for one in look.links if not one.cut and one.received < one.sent]
             unsent = [one.name for one in look.links if one.sent < 1]
             if leaking:
-                problems.append(f"{edge} the cut, something passed over {_names(leaking)}")
+                problems.append(f"{when}, something passed over {_names(leaking)}")
             if closed:
-                problems.append(f"{edge} the cut, not every probe passed over {_names(closed)}")
+                problems.append(f"{when}, not every probe passed over {_names(closed)}")
             if unsent:
-                problems.append(f"{edge} the cut, no probe was sent over {_names(unsent)}")
-            if edge == "during":
+                problems.append(f"{when}, no probe was sent over {_names(unsent)}")
+            if edge in UNDER_CUT:
                 if not any(one.cut for one in look.links):
-                    problems.append("during the cut, no cut link was probed")
+                    problems.append(f"{when}, no cut link was probed")
                 continue
             kept = _cut_by(others, look.at_ns)
             stuck = [one.name for one in look.links if one.cut and one.name not in kept]
             if stuck:
-                problems.append(f"{edge} the cut, nothing passed over {_names(stuck)}")
+                problems.append(f"{when}, nothing passed over {_names(stuck)}")
     return problems
 
 
@@ -162,7 +221,7 @@ def _cut_by(windows: Iterable[FaultWindow], at_ns: int) -> set[str]:
         if any(hit.at_ns <= at_ns for hit in window.hits)
         and (window.healed_ns is None or window.healed_ns >= at_ns)
         for look in window.probings
-        if look.edge == "during"
+        if look.edge in UNDER_CUT
         for link in look.links
         if link.cut
     }

@@ -24,16 +24,19 @@ def judge_recovery(case: Case) -> Result:
       start of the first window of 2 s in which at least 99 % of the messages that were
       due succeeded. A window begins at the end of healing or where a message was due, and
       ends before the load does; when less than 2 s of load were left, there is one
-      window, all that was left. A request succeeds with its reply, a message once for
-      each destination that it was for and came to (a queue group is one). A message that
-      was due and never attempted did not succeed. Without such a window the value is a
-      lower bound: the start of the last window that was looked at.
+      window, all that was left. A request succeeds with its reply, a message to a stream
+      with its acknowledgement, any other message once for each destination that it was for
+      and came to (a queue group is one). A message that was due and never attempted did not
+      succeed. Without such a window the value is a lower bound: the start of the last window
+      that was looked at. A workload whose messages are listed has none: none of them can be due
+      after the healing.
     """
     ledger = case.ledger
     rows: list[tuple[float, bool, Mapping[str, str]]] = []
     healed = [one for one in case.iteration.faults if one.healed_ns is not None]
     since_ns = min((one.healed_ns for one in healed if one.healed_ns is not None), default=0)
-    for name in dict.fromkeys(sender.workload for sender in ledger.senders) if healed else ():
+    paced = (sender.workload for sender in ledger.senders if not sender.listed)
+    for name in dict.fromkeys(paced) if healed else ():
         due_ns, weight, good = _fates(ledger, name, since_ns)
         for fault in healed:
             value, censored = _first_good_window(ledger, fault, due_ns, weight, good)
@@ -59,7 +62,7 @@ def _fates(ledger: Ledger, workload: str, since_ns: int) -> tuple[Array, Array, 
         rows = ledger.by_sender[rank]
         rows = rows[ledger.sent["intended_ns"][rows] >= since_ns]
         due.append(ledger.sent["intended_ns"][rows])
-        if sender.role == "requester":
+        if sender.asks:
             weights.append(np.ones(len(rows), dtype=np.uint16))
             goods.append((ledger.sent["outcome"][rows] == Outcome.ACKED).astype(np.uint16))
         else:

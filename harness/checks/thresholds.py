@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from harness.checks.base import Finding, Verdict
 from harness.scenario.metrics import METRICS, Metric
+from harness.scenario.schedule import resolve_labels
 from harness.scenario.thresholds import (
+    Selector,
     Threshold,
     format_value,
     parse_selector,
@@ -27,16 +30,49 @@ from harness.stats.labelled import Count, PooledSamples, PooledTally
 
 NAME = "thresholds"
 FROM_EVENTS = frozenset(
-    {"detection_time", "reconnect_latency", "failover_time", "reconnect_attempts"}
+    {
+        "detection_time",
+        "reconnect_latency",
+        "failover_time",
+        "reconnect_attempts",
+        "disconnects",
+        "server_detection_time",
+        "cluster_detection_time",
+    }
 )
 UNENDED = "let the run go to its end"
 ROWS_MISSING = "see the finding of the check ledger, and the logs in workers/, for missing rows"
+UNSEEN = "see the finding of the check {} for what could not be looked at, and why"
 NOT_COMPUTED = "see the other findings for why the metric could not be computed"
 NEVER = "nothing of this kind happened; see whether the scenario can produce it"
 RECONNECT = "a client gave up for good: allow its clients more reconnect attempts"
 WAIT = "give recovery and drain more time, so that every value is seen to its end"
 DRAIN = "give drain more time, so that nothing that is absent may only be late"
+LATE = "the harness itself was up to {:.3f} s late"
+LATE_OR_LOST = "{} of them may only have been late"
+REMOVED_OR_LOST = "{} of them may have been removed as the stream's limits or retention allow"
+REMOVING = "use a stream without limits where loss is to be seen"
+REMOVABLE = frozenset({"stream_lost", "replica_lost"})
+SAMPLED = "servers are looked at in turns: it may be up to {:.3f} s less"
+ROOM = (
+    "no machine tells it closer than the {:.3f} s between two looks: keep the limit farther than "
+    "that from what you expect"
+)
 QUIETER = "run it again on a quieter machine, or with more messages"
+# Why a count may be a lower bound though no row is missing: what was not seen, by which check.
+_REPLICA = ("not every replica could be audited", "stream-audit or buckets")
+_KEY = ("the state of a key was not seen or not decided", "kv")
+_OBJECT = ("an object was not looked for", "objects")
+_UNSEEN: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        **dict.fromkeys(("stream_lost", "replica_lost", "health_lied"), _REPLICA),
+        **dict.fromkeys(("sequence_conflicts", "duplicates", "out_of_order"), _REPLICA),
+        **dict.fromkeys(("corrupted", "unexpected", "recovered"), _REPLICA),
+        **dict.fromkeys(("kv_lost", "kv_violations", "watch_gaps"), _KEY),
+        **dict.fromkeys(("object_lost", "object_corrupted"), _OBJECT),
+        "disconnects": ("a client did not tell of all its connections", "ledger"),
+    }
+)
 ANYTHING = Interval(-math.inf, math.inf)
 # A late loop can make these shorter as well as longer: their beginning is stamped by it.
 LAG_SHORTENS = frozenset({"reconnect_latency", "outage_window"})
@@ -52,6 +88,9 @@ class Evidence:
         ended: no iteration was cut short, so nothing more could have been counted.
         lags: the greatest lag of a worker in seconds, by phase, and under fault.
         gave_up: a client gave up for good under load, so waiting longer shows no more.
+        faults: the names of all faults; a label may mean several occurrences of one step.
+        resolutions: by the name of a metric that is sampled, how much less than what was
+            measured a value may truly be, in seconds. Workers' lags have no part in it.
     """
 
     metrics: Mapping[str, PooledSamples | PooledTally]
@@ -59,6 +98,15 @@ class Evidence:
     ended: bool
     lags: Mapping[str, float]
     gave_up: bool = False
+    faults: frozenset[str] = frozenset()
+    resolutions: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+    def select(self, selector: Selector) -> Distribution | Count | None:
+        """Return what was measured of what a selector names; None when its metric was not."""
+        values = self.metrics.get(selector.metric)
+        if values is None:
+            return None
+        return values.select(resolve_labels(selector.labels, self.faults))
 
 
 @dataclass(frozen=True)
@@ -163,10 +211,9 @@ def decide(threshold: Threshold, interval: Interval) -> Verdict:
 
 
 def _measure(metric: Metric, threshold: Threshold, evidence: Evidence) -> _Measured | None:
-    values = evidence.metrics.get(metric.name)
-    if values is None:
+    found = evidence.select(threshold.selector)
+    if found is None:
         return None
-    found = values.select(threshold.selector.labels)
     if isinstance(found, Count):
         return _measure_count(threshold, found, evidence)
     return _measure_distribution(metric, threshold, found, evidence)
@@ -176,16 +223,22 @@ def _measure_count(threshold: Threshold, found: Count, evidence: Evidence) -> _M
     if found.seen == 0:
         return None
     remarks, ended = [], evidence.ended
-    advice = _advise(
-        evidence, rows_missing=found.at_least, waiting=DRAIN if found.uncertain else None
-    )
+    removable = threshold.selector.metric in REMOVABLE
+    waiting = (REMOVING if removable else DRAIN) if found.uncertain else None
+    unseen = _UNSEEN.get(threshold.selector.metric) if evidence.whole else None
+    if found.at_least and unseen is not None and evidence.ended:
+        advice = UNSEEN.format(unseen[1])
+    else:
+        advice = _advise(evidence, rows_missing=found.at_least, waiting=waiting)
     open_ended = found.at_least or not ended
     if found.at_least:
-        remarks.append("rows are missing, so this is a lower bound")
+        cause = "rows are missing" if unseen is None else unseen[0]
+        remarks.append(f"{cause}, so this is a lower bound")
     if not ended:
         remarks.append("the run was cut short")
     if found.uncertain:
-        remarks.append(f"{found.uncertain} of them may only have been late")
+        doubt = REMOVED_OR_LOST if removable else LATE_OR_LOST
+        remarks.append(doubt.format(found.uncertain))
     interval = Interval(found.count - found.uncertain, math.inf if open_ended else found.count)
     value: float = found.count
     if threshold.statistic == "ratio":
@@ -204,14 +257,19 @@ def _measure_distribution(
     measured = found.statistic(threshold.statistic)
     if measured is None:
         return None
-    interval, remarks = measured, []
+    interval, remarks, otherwise = measured, [], QUIETER
     if found.censored:
         remarks.append(f"{found.censored} value(s) are lower bounds")
     if metric.unit == "s" and threshold.statistic not in ("n", "censored"):
-        lag_s = _lag(metric, threshold.selector.labels, evidence.lags)
-        interval = measured.widened(lag_s, lag_s if metric.name in LAG_SHORTENS else 0.0)
+        if (resolution_s := evidence.resolutions.get(metric.name)) is not None:
+            interval, doubt = measured.widened(resolution_s, 0.0), SAMPLED.format(resolution_s)
+            otherwise = ROOM.format(resolution_s)
+        else:
+            lag_s = _lag(metric, threshold.selector.labels, evidence.lags)
+            interval = measured.widened(lag_s, lag_s if metric.name in LAG_SHORTENS else 0.0)
+            doubt = LATE.format(lag_s)
         if decide(threshold, interval) is not decide(threshold, measured):
-            remarks.append(f"the harness itself was up to {lag_s:.3f} s late")
+            remarks.append(doubt)
     if not evidence.whole and metric.name not in FROM_EVENTS:
         remarks.append("message columns have rows missing")
         interval = ANYTHING
@@ -222,6 +280,7 @@ def _measure_distribution(
         evidence,
         rows_missing=not evidence.whole and metric.name not in FROM_EVENTS,
         waiting=WAIT if found.censored else None,
+        otherwise=otherwise,
     )
     return _Measured(
         measured.lower,
@@ -243,13 +302,16 @@ def _lag(metric: Metric, labels: Mapping[str, str], lags: Mapping[str, float]) -
     return lags.get("under fault", 0.0)
 
 
-def _advise(evidence: Evidence, *, rows_missing: bool, waiting: str | None) -> str:
+def _advise(
+    evidence: Evidence, *, rows_missing: bool, waiting: str | None, otherwise: str = QUIETER
+) -> str:
     """Return what to do if the condition is inconclusive, by what the doubt comes from.
 
     Args:
         evidence: what the condition was judged on.
         rows_missing: the value rests on message columns that are not whole.
         waiting: what to wait for longer; None when nothing was seen without its end.
+        otherwise: what to do when it is none of these.
     """
     if not evidence.ended:
         return UNENDED
@@ -257,7 +319,7 @@ def _advise(evidence: Evidence, *, rows_missing: bool, waiting: str | None) -> s
         return ROWS_MISSING
     if waiting is not None:
         return RECONNECT if evidence.gave_up else waiting
-    return QUIETER
+    return otherwise
 
 
 def _advise_nothing(metric: Metric, evidence: Evidence) -> str:
@@ -274,10 +336,9 @@ def find_measured(scenario: Mapping[str, Any], evidence: Evidence) -> tuple[bool
     """Tell for every condition, in the scenario's order, whether there is any value for it."""
     found = []
     for parsed in parse_thresholds(scenario):
-        values = None if isinstance(parsed, Finding) else evidence.metrics.get(parsed[2].name)
-        if isinstance(parsed, Finding) or values is None:
+        one = None if isinstance(parsed, Finding) else evidence.select(parsed[3].selector)
+        if one is None:
             found.append(False)
-            continue
-        one = values.select(parsed[3].selector.labels)
-        found.append(one.seen > 0 if isinstance(one, Count) else one.n > 0)
+        else:
+            found.append(one.seen > 0 if isinstance(one, Count) else one.n > 0)
     return tuple(found)

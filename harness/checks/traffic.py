@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from harness.checks.base import Case, Check, Finding, Result, Verdict
-from harness.history.facts import Iteration
+from harness.history.facts import Client, Iteration
 from harness.history.ledger import Array, Ledger, phase_spans
 from harness.history.tables import Outcome
 from harness.scenario.metrics import PHASES
@@ -18,8 +18,10 @@ NAME = "traffic"
 ENOUGH = 0.9
 LATE_NS = 50_000_000
 LATE_SHARE = 0.01
+SERVED_NS = 2_000_000_000
 ADVICE = "lower the rate, use more publishers, or run on a machine with more to spare"
 ANSWERED_BY = frozenset({"refused", "unknown", "lost", "failover_time"})
+ANSWERED_BY_STORES = ("refused", "unknown")  # nothing else counts what a stream never took
 UNANSWERED = "see why it could not send; a threshold on refused or unknown says how much is allowed"
 
 
@@ -28,13 +30,18 @@ def judge_traffic(case: Case) -> Result:
 
     In the steady phase, before anything is broken, each sender must have attempted at
     least 90 % of the messages that were due, at least 90 % must have been accepted (or
-    acknowledged), and at least 90 % of what was accepted must have arrived. Without any
+    acknowledged), and at least 90 % of what was accepted must have arrived; what a stream
+    acknowledged has arrived in it. Without any
     traffic, or with less, the run is inconclusive: what follows was not tested under
     the load that was asked for.
 
     A sender of whose attempts in recovery less than 90 % were accepted (or acknowledged)
     makes the run inconclusive too, unless a threshold speaks of what that may do: of
-    `refused`, `unknown`, `lost` or `failover_time`.
+    `refused`, `unknown`, `lost` or `failover_time`. For publishers to streams and users of
+    buckets the last 2 s of recovery count (all of it, if it is shorter): servers elect
+    leaders long after a fault is healed, which `outage_window` and `recovery_time` measure,
+    and only who is served again in the end has been tested; there a threshold on `refused`
+    or `unknown` in recovery speaks of it.
 
     With faults, there must also have been a message due between the first hit and the end
     of the last healing, and one in recovery, unless the scenario asks for none of that:
@@ -42,9 +49,12 @@ def judge_traffic(case: Case) -> Result:
 
     A sender that was more than 50 ms late with more than 1 % of its messages in steady is
     named in the notes.
+
+    Facts: `late_senders`, their names.
     """
     ledger = case.ledger
     delivered = sum(len(ledger.arrivals(place)[1]) for place, _ in ledger.places())
+    delivered += _stored(ledger)
     if ledger.attempts == 0 or delivered == 0:
         finding = Finding(
             NAME,
@@ -56,7 +66,7 @@ def judge_traffic(case: Case) -> Result:
         return Result(findings=(finding,))
     findings = [
         *_judge_steady(ledger),
-        *_judge_recovery(ledger, case.scenario),
+        *_judge_recovery(case),
         *_judge_exposure(ledger, case.scenario),
     ]
     if not findings:
@@ -68,7 +78,10 @@ def judge_traffic(case: Case) -> Result:
                 n=ledger.attempts,
             )
         )
-    return Result(findings=tuple(findings), notes=tuple(_late_senders(ledger)))
+    late = dict(_late_senders(ledger))
+    return Result(
+        findings=tuple(findings), notes=tuple(late.values()), facts={"late_senders": list(late)}
+    )
 
 
 def _judge_steady(ledger: Ledger) -> Iterator[Finding]:
@@ -90,7 +103,7 @@ def _judge_steady(ledger: Ledger) -> Iterator[Finding]:
             NAME,
             Verdict.INCONCLUSIVE,
             "no message was due in steady, so nothing is known of the load before the faults",
-            "make phases.steady longer",
+            "make phases.steady longer, or let messages be due in it",
             n=0,
         )
     for place, where in ledger.places():
@@ -102,14 +115,20 @@ def _judge_steady(ledger: Ledger) -> Iterator[Finding]:
             yield _too_little(f"{where.name} received", count, of, "messages accepted for it")
 
 
-def _judge_recovery(ledger: Ledger, scenario: Mapping[str, Any]) -> Iterator[Finding]:
-    named = {str(text).partition("{")[0].strip() for text in scenario.get("thresholds") or ()}
-    if named & ANSWERED_BY:
-        return
+def _judge_recovery(case: Case) -> Iterator[Finding]:
+    ledger = case.ledger
+    texts = case.scenario.get("thresholds") or ()
+    named = bool({str(text).partition("{")[0].strip() for text in texts} & ANSWERED_BY)
     recovery = ledger.phase == PHASES.index("recovery")
     accepted = _accepted(ledger)
     for rank, sender in enumerate(ledger.senders):
+        if _is_answered(case, sender) if _is_kept(sender) else named:
+            continue
         mine = recovery & (ledger.rank == rank)
+        phase = "recovery"
+        if _is_kept(sender):
+            mine &= ledger.sent["intended_ns"] >= (case.iteration.load_stop_ns or 0) - SERVED_NS
+            phase = "the last 2 s of recovery"
         count, of = int(np.count_nonzero(mine & accepted)), int(np.count_nonzero(mine))
         if count < ENOUGH * of:
             yield _too_little(
@@ -117,9 +136,19 @@ def _judge_recovery(ledger: Ledger, scenario: Mapping[str, Any]) -> Iterator[Fin
                 count,
                 of,
                 "messages attempted",
-                phase="recovery",
+                phase=phase,
                 advice=UNANSWERED,
             )
+
+
+def _is_kept(sender: Client) -> bool:
+    """Tell whether servers keep what it sends, and answer for it."""
+    return sender.asks and sender.role != "requester"
+
+
+def _is_answered(case: Case, sender: Client) -> bool:
+    labels = {"phase": "recovery", "workload": sender.workload}
+    return any(case.decides(metric, labels) for metric in ANSWERED_BY_STORES)
 
 
 def _judge_exposure(ledger: Ledger, scenario: Mapping[str, Any]) -> Iterator[Finding]:
@@ -141,7 +170,8 @@ def _judge_exposure(ledger: Ledger, scenario: Mapping[str, Any]) -> Iterator[Fin
                 NAME,
                 Verdict.INCONCLUSIVE,
                 f"no message was due {when}, so nothing is known of that time",
-                "raise the rate, or make the fault and phases.recovery longer",
+                "raise the rate, or make the fault and phases.recovery longer; beside named "
+                "messages put a workload with a rate",
                 n=0,
             )
 
@@ -153,6 +183,13 @@ def _asks_for_recovery(iteration: Iteration, scenario: Mapping[str, Any]) -> boo
         lasted = [one for one in iteration.phases if one.name == "recovery"]
         return any(one.end_ns is not None and one.end_ns > one.start_ns for one in lasted)
     return (parse_duration(asked) if isinstance(asked, str) else float(asked)) > 0
+
+
+def _stored(ledger: Ledger) -> int:
+    """Return how many messages were answered by servers, which keep what no client received."""
+    answered = [_is_kept(sender) for sender in ledger.senders]
+    acked = ledger.sent["outcome"] == Outcome.ACKED
+    return int(np.count_nonzero(acked & np.array(answered, dtype=np.bool_)[ledger.rank]))
 
 
 def _accepted(ledger: Ledger) -> Array:
@@ -177,18 +214,19 @@ def _too_little(
     )
 
 
-def _late_senders(ledger: Ledger) -> Iterator[str]:
+def _late_senders(ledger: Ledger) -> Iterator[tuple[str, str]]:
     steady = PHASES.index("steady")
     for sender, rows in zip(ledger.senders, ledger.by_sender, strict=True):
         mine = rows[ledger.phase[rows] == steady]
         late = ledger.sent["attempted_ns"][mine] - ledger.sent["intended_ns"][mine]
         count = int(np.count_nonzero(late > LATE_NS))
         if count > LATE_SHARE * len(mine):
-            yield (
+            note = (
                 f"{sender.name} was a late sender: {count} of {len(mine)} messages in steady "
                 f"left more than {LATE_NS / 1e6:g} ms after they were due, at worst "
                 f"{late.max() / 1e9:.3f} s"
             )
+            yield sender.name, note
 
 
 CHECK = Check(NAME, judge_traffic)

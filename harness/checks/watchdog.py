@@ -29,15 +29,19 @@ def judge_watchdog(case: Case) -> Result:
       message attempted after the effect of the hit had been seen. A path with neither end
       on a struck node counts once, from the fault's first hit.
     - `time_to_first_ack`: the same from a requester to a reply it got; responders are the
-      other end of the path.
+      other end of the path. The same from a publisher to a stream to an acknowledgement it
+      got; its own connection is the only end that is looked at.
     - `outage_window`: for each sender and each destination, the longest gap between
       successes that overlaps a fault (from the start of its injection to the end of its
       healing), less one period. A publisher succeeds when a message of its first arrives
-      anywhere, a requester when a reply comes, a destination when a message first comes
-      to it. A gap that is still open at the end of the load makes the value a lower
-      bound, also one that began after the healing.
+      anywhere, a requester when a reply comes, a publisher to a stream when an
+      acknowledgement does, a destination when a message first comes to it. A gap that is
+      still open at the end of the load makes the value a lower bound, also one that began
+      after the healing.
 
-    What was not seen by the end of the load is a lower bound, counted up to there.
+    What was not seen by the end of the load is a lower bound, counted up to there. Where
+    messages are listed instead of due at a rate, nothing is measured: it would say when they
+    were due, and not how long anything was away.
 
     Facts: `watchdog`, by sender or destination name: its longest gap.
     """
@@ -100,21 +104,30 @@ def _firsts(ledger: Ledger) -> tuple[list[Row], list[Row]]:
 
     deliveries: list[Row] = []
     acks: list[Row] = []
-    for place, where in ledger.places():
-        if not where.receives:
-            continue
-        for rank, sender in enumerate(ledger.senders):
-            if sender.id not in where.senders:
-                continue
-            ends = (sender, *where.members)
-            asks = sender.role == "requester"
-            attempts, times = _replies(ledger, rank) if asks else _path(ledger, place, rank)
-            for fault in ledger.iteration.faults:
-                for hit in struck(ends, fault):
-                    row = _first_after(ledger, fault, hit, attempts, times)
-                    labels = {"fault": fault.name, "workload": sender.workload}
-                    (acks if asks else deliveries).append((*row, labels))
+    for sender, ends, attempts, times in _successes(ledger):
+        for fault in ledger.iteration.faults:
+            for hit in struck(ends, fault):
+                row = _first_after(ledger, fault, hit, attempts, times)
+                labels = {"fault": fault.name, "workload": sender.workload}
+                (acks if sender.asks else deliveries).append((*row, labels))
     return deliveries, acks
+
+
+def _successes(ledger: Ledger) -> Iterator[tuple[Client, tuple[Client, ...], Array, Array]]:
+    """Yield each path: its sender, its ends, and when what succeeded was attempted and came.
+
+    Where the servers themselves answer, a client is at one end only.
+    """
+    answered = {rank for rank, sender in enumerate(ledger.senders) if sender.asks}
+    for place, where in ledger.places():
+        for rank, sender in enumerate(ledger.senders):
+            if where.receives and sender.id in where.senders and not sender.listed:
+                answered.discard(rank)
+                times = _replies(ledger, rank) if sender.asks else _path(ledger, place, rank)
+                yield (sender, (sender, *where.members), *times)
+    for rank in sorted(answered):
+        sender = ledger.senders[rank]
+        yield (sender, (sender,), *_replies(ledger, rank))
 
 
 def _clients(ledger: Ledger) -> Iterator[Client]:
@@ -133,7 +146,7 @@ def _path(ledger: Ledger, place: int, rank: int) -> tuple[Array, Array]:
 
 
 def _replies(ledger: Ledger, rank: int) -> tuple[Array, Array]:
-    """Return when answered requests of a sender were attempted, and answered."""
+    """Return when answered messages of a sender were attempted, and answered."""
     rows = ledger.by_sender[rank]
     acked = rows[ledger.sent["outcome"][rows] == Outcome.ACKED]
     return ledger.sent["attempted_ns"][acked], ledger.sent["finished_ns"][acked]

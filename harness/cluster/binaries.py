@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
 import errno
 import functools
 import os
 import platform
 import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -21,6 +19,7 @@ from harness.cluster.command import run_bounded
 from harness.cluster.release import DISTRIBUTION, PROGRAM, sha256_of
 from harness.errors import BinaryError
 from harness.scenario.model import ClusterSpec
+from harness.scratch import lasting_scratch
 
 BUNDLED = "bundled"
 VERSION_LIMIT_S = 10.0
@@ -146,9 +145,7 @@ def writable(cache: Path) -> str | None:
 @functools.cache
 def _private_cache() -> Path:
     """Return a folder that lives as long as this process, for when the cache cannot be used."""
-    folder = tempfile.mkdtemp(prefix="nats-harness-servers-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Path(folder)
+    return lasting_scratch()
 
 
 def _resolve_release(version: str, cache: Path) -> Binary:

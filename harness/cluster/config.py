@@ -8,20 +8,25 @@ so a route URL with credentials is a secret as a whole.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
+import secrets as randomness
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from harness.cluster.protocols import Endpoints
+from pydantic import SecretStr
+
+from harness.cluster.protocols import Address, Endpoints
 from harness.errors import UsageError
 from harness.scenario.model import Authorization, ClusterSpec, JetStream
+from harness.scenario.problems import holds_secret
+from harness.scenario.system_account import obstacle
 from harness.units import format_duration
 
-CLUSTER_NAME = "nats-harness"
 # The server's own defaults (2 min, 10 s) outlast a scenario; 30 s is the least it accepts.
 LAME_DUCK_DURATION = "30s"
 LAME_DUCK_GRACE_PERIOD = "1s"
@@ -54,8 +59,19 @@ _OURS: Mapping[str, str] = {
     "cluster.routes": "n1 is the seed, and gossip is part of what is tested",
     **dict.fromkeys((f"jetstream.{key}" for key in ("store_dir", "storedir", "dir")), _FILES),
 }
-_SECTIONS = ("cluster", "jetstream", "authorization")
-_SECRET_KEYS = frozenset(("password", "passwd", "pass", "token", "secret", "ek", "prev_ek"))
+_JOINTS: Mapping[str, Mapping[str, str]] = {  # ours as well, by the key that asks for them
+    "clusters": {
+        "gateway.name": _NAME,
+        "gateway.gateways": "cluster.clusters says which there are",
+        **{f"gateway.{key}": _LISTEN for key in ("listen", "host", "net", "port", "advertise")},
+    },
+    "leafnodes": {
+        "leafnodes.remotes": "cluster.leafnodes says which there are",
+        **{f"leafnodes.{key}": _LISTEN for key in ("listen", "host", "net", "port", "advertise")},
+    },
+}
+SYSTEM_USER = "nats-harness"
+_SECTIONS = ("cluster", "jetstream", "authorization", "gateway", "leafnodes")
 _CREDENTIALS = re.compile(r"\w://[^/\s]*@")
 _REFERENCE = re.compile(r"\$(?!SYS$|G$)[A-Za-z_][A-Za-z0-9_]*")
 # Quoted, these would be text, which the server refuses for its numbers; a lower-case m
@@ -94,7 +110,7 @@ def render(
 
     Args:
         spec: what the scenario says; its `config` is merged in, deeply, and wins.
-        node: the name; the first of `spec.nodes` is the seed and has no routes, the
+        node: the name; the first of its cluster is the seed and has no routes, the
             others know only the seed's, unless JetStream is on: see `_known_nodes`.
         endpoints: where every node listens.
         store: the folder for the node's JetStream data, should it have any.
@@ -110,6 +126,13 @@ def render(
         wanted = settings["jetstream"]
         own = wanted if isinstance(wanted, Mapping) else {}
         settings["jetstream"] = {"store_dir": str(store), **own}
+    if streams and len(spec.sites.every) > 1:
+        raise UsageError(
+            "cluster.config.jetstream: JetStream across gateways and leaf nodes is not "
+            "supported yet; remove the key"
+        )
+    if (login := system_login(spec)) is not None:
+        settings["accounts"] = {"$SYS": {"users": [_login(login)]}}
     secrets: dict[str, str] = {}
     lines = list(_lines(settings, (), 0, secrets))
     return NodeConfig(
@@ -120,23 +143,47 @@ def render(
     )
 
 
+@functools.cache
+def _system_password() -> str:
+    return randomness.token_hex(16)
+
+
+def system_login(spec: ClusterSpec) -> Authorization | None:
+    """Return the login of the system account that the harness gives itself; None where it may not.
+
+    With JetStream on, where nothing says who may log in: then clients go on without a login,
+    in the account they always had (NATS docs, Configuration: System Account). The password is
+    a new one with each process.
+    """
+    free = _normalise(spec.config)
+    on = spec.jetstream is not False or _switched_on(free.get("jetstream", False))
+    if not on or obstacle(spec) is not None:
+        return None
+    return Authorization(user=SYSTEM_USER, password=SecretStr(_system_password()))
+
+
 def _own_settings(
     spec: ClusterSpec, node: str, endpoints: Mapping[str, Endpoints], *, streams: bool
 ) -> dict[str, Any]:
     here = endpoints[node]
     settings: dict[str, Any] = {
         "server_name": node,
-        "listen": str(here.client),
+        "listen": str(here.server or here.client),
         "http": str(here.monitor),
         "lame_duck_duration": LAME_DUCK_DURATION,
         "lame_duck_grace_period": LAME_DUCK_GRACE_PERIOD,
     }
-    cluster: dict[str, Any] = {"name": CLUSTER_NAME, "listen": str(here.route)}
+    if here.server is not None:
+        settings["client_advertise"] = str(here.client)
+    cluster: dict[str, Any] = {"name": spec.sites.of(node).name, "listen": str(here.route)}
     if spec.route_authorization is not None:
         cluster["authorization"] = _login(spec.route_authorization)
     known = _known_nodes(spec, node, streams=streams)
     if known:
-        cluster["routes"] = [_route(endpoints[name], spec.route_authorization) for name in known]
+        cluster["routes"] = [
+            _url(endpoints[name].route, spec.route_authorization) for name in known
+        ]
+    settings.update(_joints(spec, node, endpoints))
     if not (streams and len(spec.nodes) == 1):  # a cluster of one never elects a meta leader
         settings["cluster"] = cluster
     if spec.authorization is not None:
@@ -158,7 +205,7 @@ def _known_nodes(spec: ClusterSpec, node: str, *, streams: bool) -> tuple[str, .
     refuses to start without any; with JetStream gossip alone will not do, so every node
     is given all, itself included.
     """
-    seed = spec.nodes[0]
+    seed = spec.sites.of(node).seed
     if streams:
         return spec.nodes
     return () if node == seed else (seed,)
@@ -171,12 +218,44 @@ def _login(authorization: Authorization) -> dict[str, Any]:
     }
 
 
-def _route(seed: Endpoints, authorization: Authorization | None) -> str:
+def _joints(spec: ClusterSpec, node: str, endpoints: Mapping[str, Endpoints]) -> dict[str, Any]:
+    """Return the sections that join the node's cluster to others: gateways or leaf nodes.
+
+    Of another cluster a node is given only its seed, and learns the others from that.
+    """
+    sites, here = spec.sites, endpoints[node]
+    site = sites.of(node)
+    remotes = tuple(sites.dialled_by(site))
+    login = spec.route_authorization
+    found: dict[str, Any] = {}
+    if site.hub is None and remotes:
+        found["gateway"] = {
+            "name": site.name,
+            "listen": str(here.gateway),
+            "gateways": [
+                {"name": other.name, "urls": [_url(endpoints[other.seed].gateway, login)]}
+                for other in remotes
+            ],
+        }
+    elif site.hub is not None:
+        # Without logins of their own, leaf nodes are asked for one of a client.
+        login = login or spec.authorization
+        urls = [[_url(endpoints[other.seed].leafnode, login)] for other in remotes]
+        return {"leafnodes": {"remotes": [{"urls": some} for some in urls]}}
+    elif any(sites.diallers_of(site)):
+        found["leafnodes"] = {"listen": str(here.leafnode)}
+    for section in found.values():
+        if spec.route_authorization is not None:
+            section["authorization"] = _login(spec.route_authorization)
+    return found
+
+
+def _url(address: Address | None, authorization: Authorization | None) -> str:
     if authorization is None:
-        return f"nats://{seed.route}"
+        return f"nats://{address}"
     user = quote(authorization.user, safe="")
     password = quote(authorization.password.get_secret_value(), safe="")
-    return f"nats://{user}:{password}@{seed.route}"
+    return f"nats://{user}:{password}@{address}"
 
 
 def _normalise(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,7 +268,8 @@ def _normalise(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refuse(spec: ClusterSpec, free: Mapping[str, Any]) -> None:
-    for path, why in _OURS.items():
+    joined = [ours for key, ours in _JOINTS.items() if getattr(spec, key)]
+    for path, why in [pair for ours in (_OURS, *joined) for pair in ours.items()]:
         section, _, key = path.rpartition(".")
         place = free.get(section, {}) if section else free
         if isinstance(place, Mapping) and key in place:
@@ -237,9 +317,7 @@ def _secret(path: tuple[str, ...], value: object) -> bool:
     text = str(value)
     if _bare(value) and _REFERENCE.fullmatch(text):
         return False
-    key = path[-1].lower() if path else ""
-    encryption = path[:1] == ("jetstream",) and key.endswith("key")
-    return key in _SECRET_KEYS or encryption or _CREDENTIALS.search(text) is not None
+    return (bool(path) and holds_secret(path)) or _CREDENTIALS.search(text) is not None
 
 
 def _lines(

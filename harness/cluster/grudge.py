@@ -12,10 +12,11 @@ from random import Random
 from typing import Literal
 
 from harness.cluster.links import Link
+from harness.scenario.sites import NOWHERE, Sites
 
 Topology = Literal["isolate", "halves", "bridge", "ring", "custom"]
 Direction = Literal["both", "to", "from"]
-Between = Literal["servers", "clients", "all"]
+Between = Literal["servers", "clients", "gateways", "leafnodes", "all"]
 
 FEWEST: Mapping[Topology, int] = {"halves": 2, "bridge": 3, "ring": 4}
 
@@ -30,11 +31,13 @@ def grudge(
     drop: Iterable[tuple[str, str]] = (),
     direction: Direction = "both",
     between: Between = "all",
+    sites: Sites = NOWHERE,
+    together: bool = False,
 ) -> frozenset[Link]:
     """Return the links to cut.
 
     - ``isolate``: every target alone, from all others; ``to`` cuts what comes to a target,
-      ``from`` what leaves it.
+      ``from`` what leaves it. With `together`, the targets keep the links among themselves.
     - ``halves``: two halves, as equal as can be, that see nothing of each other.
     - ``bridge``: two halves, and one node that sees both.
     - ``ring``: every node sees a majority of all nodes, no two the same one.
@@ -49,21 +52,26 @@ def grudge(
         groups: all client groups.
         random: the dice.
         targets: the nodes that ``isolate`` is about.
-        drop: places as a user names them; a workload stands for all its groups.
+        drop: places as a user names them; a workload stands for all its groups, a cluster
+            for its nodes.
         direction: for ``isolate``.
-        between: whether links between servers, to clients, or all may be cut.
+        between: which links may be cut; see `all_links`.
+        sites: the clusters that the nodes form.
+        together: for ``isolate``.
     """
     if topology == "custom":
-        return _custom(drop, nodes, groups)
+        return _custom(drop, nodes, groups, sites)
     if topology == "isolate":
-        return around(targets, nodes, groups, direction=direction, between=between)
+        cut = around(targets, nodes, groups, direction=direction, between=between, sites=sites)
+        within = frozenset(targets) if together else frozenset()
+        return frozenset(link for link in cut if not {link.source, link.target} <= within)
     assert len(nodes) >= FEWEST[topology], f"{topology} needs more than {len(nodes)} nodes"
     views = _views(topology, nodes, random)
     homes = {group: random.choice(list(nodes)) for group in groups}
     apart = {Link(one, other) for one, other in permutations(nodes, 2) if other not in views[one]}
-    if between == "clients":
-        apart = set()
-    if between != "servers":
+    if between != "all":
+        apart &= all_links(nodes, (), between, sites)
+    if between in ("clients", "all"):
         for group, node in product(groups, nodes):
             if node not in views[homes[group]]:
                 apart |= {Link(group, node), Link(node, group)}
@@ -71,13 +79,25 @@ def grudge(
 
 
 def all_links(
-    nodes: Sequence[str], groups: Sequence[str], between: Between = "all"
+    nodes: Sequence[str],
+    groups: Sequence[str],
+    between: Between = "all",
+    sites: Sites = NOWHERE,
 ) -> frozenset[Link]:
-    """Return every link that carries traffic; client groups have none between them."""
+    """Return every link that may carry traffic; client groups have none between them.
+
+    `between` is ``servers``: links of two nodes; ``clients``: of a node and a client group;
+    ``gateways``: of two nodes in different clusters; ``leafnodes``: of a leaf and a node of
+    its hub; ``all``. `sites` tells gateways and leafs from other nodes.
+    """
     links: set[Link] = set()
     if between != "clients":
-        links |= {Link(one, other) for one, other in permutations(nodes, 2)}
-    if between != "servers":
+        links |= {
+            Link(one, other)
+            for one, other in permutations(nodes, 2)
+            if between in ("servers", "all") or sites.joint(one, other) == between
+        }
+    if between in ("clients", "all"):
         links |= {Link(group, node) for group, node in product(groups, nodes)}
         links |= {Link(node, group) for group, node in product(groups, nodes)}
     return frozenset(links)
@@ -90,6 +110,7 @@ def around(
     *,
     direction: Direction = "both",
     between: Between = "all",
+    sites: Sites = NOWHERE,
 ) -> frozenset[Link]:
     """Return the links that lead to (``to``), from (``from``) or to and from the targets."""
     marked = frozenset(targets)
@@ -97,26 +118,30 @@ def around(
     out_of = direction in ("both", "from")
     return frozenset(
         link
-        for link in all_links(nodes, groups, between)
+        for link in all_links(nodes, groups, between, sites)
         if (into and link.target in marked) or (out_of and link.source in marked)
     )
 
 
-def stands_for(name: str, nodes: Sequence[str], groups: Sequence[str]) -> tuple[str, ...]:
-    """Return the places that a user means: a node, a client group or a workload's groups."""
+def stands_for(
+    name: str, nodes: Sequence[str], groups: Sequence[str], sites: Sites = NOWHERE
+) -> tuple[str, ...]:
+    """Return the places that a user means: a node, a group, a cluster or a workload's groups."""
     if name in nodes or name in groups:
         return (name,)
+    if name in sites.names:
+        return sites.names[name]
     return tuple(group for group in groups if group.rpartition("-")[0] == name)
 
 
 def _custom(
-    drop: Iterable[tuple[str, str]], nodes: Sequence[str], groups: Sequence[str]
+    drop: Iterable[tuple[str, str]], nodes: Sequence[str], groups: Sequence[str], sites: Sites
 ) -> frozenset[Link]:
     return frozenset(
         Link(source, target)
         for one, other in drop
-        for source in stands_for(one, nodes, groups)
-        for target in stands_for(other, nodes, groups)
+        for source in stands_for(one, nodes, groups, sites)
+        for target in stands_for(other, nodes, groups, sites)
         if source != target
     )
 

@@ -65,6 +65,14 @@ class Links(Protocol):
         """Return the places that are client groups."""
 
     @property
+    def usable(self) -> frozenset[Link]:
+        """Return every link that can be cut and probed."""
+
+    @property
+    def via(self) -> str | None:
+        """Return what stands in for the network (``proxy``), None if nothing does."""
+
+    @property
     def severed(self) -> frozenset[Link]:
         """Return the links that are cut now, by whatever fault."""
 

@@ -18,10 +18,11 @@ HTTP_OK = 200
 
 @dataclass(frozen=True)
 class Reply:
-    """An HTTP status and the JSON beside it; `body` is empty when there was none."""
+    """An HTTP status and the JSON beside it; `body` is empty and `text` is set when it is none."""
 
     status: int
     body: dict[str, Any]
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,15 @@ class Monitor:
         found = {str(route.get("remote_id")) for route in routes}
         return frozenset() if len(found) >= len(names) else names
 
+    async def gateways(self, limit_s: float) -> frozenset[str]:
+        """Return the clusters that it has a gateway to, of its own making: /gatewayz."""
+        body = (await self.get("/gatewayz", limit_s)).body
+        return frozenset(body.get("outbound_gateways") or {})
+
+    async def leafs(self, limit_s: float) -> int:
+        """Return the number of its leaf node connections, whoever made them: /leafz."""
+        return int((await self.get("/leafz", limit_s)).body.get("leafnodes", 0))
+
     async def connections(self, limit_s: float, *, closed: bool = False) -> list[dict[str, Any]]:
         """Return /connz `connections`: the open ones, or those closed with their reason."""
         path = "/connz?state=closed" if closed else "/connz"
@@ -77,7 +87,9 @@ def _get(address: Address, path: str, limit_s: float) -> Reply:
     try:
         connection.request("GET", path, headers={"Connection": "close"})
         response = connection.getresponse()
-        text = response.read()
-        return Reply(response.status, json.loads(text) if text.startswith(b"{") else {})
+        said = response.read()
+        if said.startswith(b"{"):
+            return Reply(response.status, json.loads(said))
+        return Reply(response.status, {}, said.decode(errors="replace"))
     finally:
         connection.close()

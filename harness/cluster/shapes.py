@@ -50,6 +50,12 @@ class Shape:
         return self == Shape(rate_bytes_s=self.rate_bytes_s) and not self.plain
 
     @property
+    def latest_s(self) -> float:
+        """Return how late a packet comes at most that is not lost."""
+        queued_s = 0.0 if self.rate_bytes_s is None else self.queue_bytes / self.rate_bytes_s
+        return self.delay_s + self.jitter_s + queued_s
+
+    @property
     def queue_bytes(self) -> int:
         """Return how much waits for its turn at the rate; what comes beyond it is lost."""
         return max(LEAST_QUEUE_BYTES, int((self.rate_bytes_s or 0.0) * QUEUE_S))
@@ -98,12 +104,24 @@ class Trial:
         gap_s: from one to the next on the same link.
         payload_bytes: of each.
         patience_s: how long to wait for stragglers after the last one was sent.
+        crowd_s: how much longer where other traffic is before them, which is no rule.
     """
 
     count: int
     gap_s: float
     payload_bytes: int = 32
     patience_s: float = 0.2
+    crowd_s: float = 0.0
+
+    @property
+    def takes_s(self) -> float:
+        """Return how long it takes at most on a link that is not crowded."""
+        return self.count * self.gap_s + self.patience_s
+
+    @property
+    def wait_s(self) -> float:
+        """Return how long to wait after the last one was sent."""
+        return self.patience_s + self.crowd_s
 
 
 @dataclass(frozen=True)

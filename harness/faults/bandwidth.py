@@ -11,21 +11,23 @@ from harness.cluster.protocols import Capability
 from harness.cluster.shapes import Sample, Shape, Trial
 from harness.faults.shaped import ShapedFault
 from harness.scenario.quantities import BitRate
-from harness.units import format_bit_rate, parse_bit_rate
+from harness.units import format_bit_rate, human_duration, parse_bit_rate
 
-LEAST = "64kbit"  # a burst that shows it takes some seconds there
+LEAST = "64kbit"  # a burst that shows it takes two seconds there
 MOST = "100Mbit"  # beyond it the harness may be the narrower one
 LONG_S = 0.3
 PRESSURE = 1.5  # the burst comes this much faster than the link lets through
+# Where bytes take long, fewer of them show it if they come faster: the bucket is empty sooner.
+SLOW_BELOW_BYTES_S, SLOW_PRESSURE = 25_000, 4.0
 FREE = 1.25  # after it, at least this much of the rate must pass
 FEWEST = 30
 HEADERS = 42
 SMALL, LARGE = 200, 1400
 LARGE_FROM_BYTES_S = 125_000
 AT_MOST, AT_LEAST = 1.15, 0.2  # real traffic shares the link with the burst
-# A token bucket of 3200 bytes, or 5 ms, is empty when three times as much came at that pressure.
-HEAD_BYTES, HEAD_S = 9600, 0.015
+BUCKET_BYTES, BUCKET_S = 3200, 0.005  # of tokens, that let the head of a burst pass at once
 PATIENCE_S = 0.2
+LATE, WAITED = 0.75, 0.1  # the later quarter of a burst waits at least a tenth of its length
 
 
 class Bandwidth(ShapedFault):
@@ -47,6 +49,13 @@ class Bandwidth(ShapedFault):
         return rate
 
     @property
+    def needed(self) -> frozenset[Capability]:
+        """Return less where only clients' links are limited."""
+        if self.between == "clients":
+            return frozenset({Capability.CLIENT_BANDWIDTH})
+        return self.needs
+
+    @property
     def shape(self) -> Shape:
         """Return what is asked of each link."""
         return Shape(rate_bytes_s=self.rate)
@@ -55,13 +64,17 @@ class Bandwidth(ShapedFault):
         """Return a burst that is faster than the rate."""
         payload_bytes = LARGE if self.rate >= LARGE_FROM_BYTES_S else SMALL
         frame_bytes = payload_bytes + HEADERS
-        gap_s = frame_bytes / (PRESSURE * self.rate)
+        gap_s = frame_bytes / (self._pressure * self.rate)
         head = math.ceil(self._head_bytes / frame_bytes)
         count = max(2 * head + FEWEST, math.ceil(LONG_S / gap_s))
         through = min(self.rate, expected.rate_bytes_s or self.rate)
-        waiting_s = min(count * frame_bytes, Shape(rate_bytes_s=through).queue_bytes) / through
-        patience_s = PATIENCE_S + waiting_s + expected.delay_s + expected.jitter_s
-        return Trial(count, gap_s, payload_bytes, patience_s)
+        queue_s, burst_s = (
+            size / through
+            for size in (Shape(rate_bytes_s=through).queue_bytes, count * frame_bytes)
+        )
+        patience_s = PATIENCE_S + min(burst_s, queue_s) + expected.delay_s + expected.jitter_s
+        crowd_s = max(0.0, queue_s - burst_s) if self._slow else 0.0
+        return Trial(count, gap_s, payload_bytes, patience_s, crowd_s)
 
     def problem(self, expected: Shape, seen: Sample) -> str | None:
         """Compare what came through in a second with the lowest rate on the link."""
@@ -69,7 +82,7 @@ class Bandwidth(ShapedFault):
         asked = self.rate if expected.rate_bytes_s is None else expected.rate_bytes_s
         least = AT_LEAST * (1 - expected.loss) * asked
         if expected.rate_bytes_s is not None and least <= rate <= AT_MOST * asked:
-            return None
+            return _missing_queue(expected, seen)
         return f"let through {_shown(rate)}, expected {_shown(asked)}"
 
     def lingering(self, expected: Shape, seen: Sample) -> str | None:
@@ -92,9 +105,35 @@ class Bandwidth(ShapedFault):
         return seen.rate_bytes_s(self._head_bytes)
 
     @property
+    def _slow(self) -> bool:
+        return self.rate < SLOW_BELOW_BYTES_S
+
+    @property
+    def _pressure(self) -> float:
+        return SLOW_PRESSURE if self._slow else PRESSURE
+
+    @property
     def _head_bytes(self) -> float:
-        """Return what comes before the rate shows."""
-        return max(HEAD_BYTES, HEAD_S * self.rate)
+        """Return what comes before the rate shows: the bucket fills while it is emptied."""
+        bucket_bytes = max(BUCKET_BYTES, BUCKET_S * self.rate)
+        return bucket_bytes * self._pressure / (self._pressure - 1)
+
+
+def _missing_queue(expected: Shape, seen: Sample) -> str | None:
+    """Say when probes did not wait for their turn: then it was not the link that slowed them.
+
+    A burst that is faster than a link waits longer and longer, while a machine that is busy
+    holds up some of it only.
+    """
+    sent = [one.sent_ns for one in seen.arrivals]
+    least_s = expected.delay_s - expected.jitter_s + WAITED * (max(sent) - min(sent)) / 1e9
+    waited_s = seen.delay(LATE)
+    if waited_s >= least_s:
+        return None
+    return (
+        f"most probes took less than {human_duration(waited_s)}, expected a queue in which they "
+        f"take {human_duration(least_s)}"
+    )
 
 
 def _shown(rate: float) -> str:

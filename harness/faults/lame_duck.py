@@ -55,6 +55,11 @@ class LameDuck(Fault):
                 return
             raise FaultError(f"{node.name} still takes clients {EFFECT_LIMIT_S:g} s after SIGUSR2")
 
+        async def look(node: Node) -> None:
+            if await node.accepts_clients(CONNECT_LIMIT_S):
+                raise FaultError(f"{node.name} takes clients again")
+            strike.held(node, "still takes no new client connections")
+
         async def revive() -> None:
             for node in strike.nodes:
                 if node.running:
@@ -63,6 +68,7 @@ class LameDuck(Fault):
 
         async with undone(revive, f"{self.name}: starting again"):
             await on_each(strike.nodes, signal)
+            strike.still(lambda: on_each(strike.nodes, look), CONNECT_LIMIT_S)
             yield
 
     async def hold(self, strike: Strike, hold_s: float) -> None:

@@ -16,21 +16,23 @@ from harness.cluster.grudge import (
     Between,
     Direction,
     Topology,
-    all_links,
     grudge,
     stands_for,
 )
 from harness.cluster.links import Link, Links, Passage
 from harness.cluster.protocols import Capability, Cluster
-from harness.errors import FaultError
-from harness.faults.base import TRIES, Fault, Strike, require_links, undone
+from harness.errors import FaultError, leading_error
+from harness.faults.base import TRIES, Fault, Strike, patience_s, require_links, told_via, undone
+from harness.scenario.model import NODES
 from harness.scenario.problems import suggestion
+from harness.scenario.sites import CLUSTER_PREFIX, NOWHERE, Sites
 
 PROBES = 3
 OPEN_LIMIT_S = 1.0
 SILENCE_S = 0.2
 CONTROLS = 12  # links beside the cut ones that are looked at during the cut
 NAMED = 6  # links that a message names
+UNDER_CUT = ("during", "held")
 
 
 class Partition(Fault):
@@ -50,13 +52,15 @@ class Partition(Fault):
     claims_nodes: ClassVar[bool] = False  # links are cut and healed one by one
     needs: ClassVar[frozenset[Capability]] = frozenset({Capability.PARTITION})
     silent: ClassVar[bool] = True
+    parts: ClassVar[bool] = True
     lead_s: ClassVar[float] = 0.25
 
     @model_validator(mode="before")
     @classmethod
-    def _aim_where_nobody_chooses(cls, data: Any) -> Any:
+    def _aim_where_nobody_chooses(cls, data: Any, info: ValidationInfo) -> Any:
         if isinstance(data, Mapping) and data.get("topology", "isolate") != "isolate":
-            return {"target": _implied_target(data.get("drop")), **data}
+            nodes = (info.context or {}).get(NODES, ())
+            return {"target": _implied_target(data.get("drop"), nodes), **data}
         return data
 
     @field_validator("between", "direction")
@@ -82,18 +86,50 @@ class Partition(Fault):
         return drop
 
     @property
+    def needed(self) -> frozenset[Capability]:
+        """Return less where only links of clients are cut, both ways."""
+        return self._needed(self.target if not isinstance(self.target, str) else ())
+
+    def needed_among(self, sites: Sites) -> frozenset[Capability]:
+        """Return the same where names of clusters are known; see the base class."""
+        return self._needed({*sites.nodes, *sites.names})
+
+    def _needed(self, servers: Collection[str]) -> frozenset[Capability]:
+        if self.drop is None:
+            narrow = self.between == "clients" and self.direction == "both"
+        else:
+            pairs = set(self.drop)
+            narrow = all(
+                (one in servers) != (other in servers) and (other, one) in pairs
+                for one, other in pairs
+            )
+        return frozenset({Capability.CLIENT_PARTITION}) if narrow else self.needs
+
+    @property
     def strikes_clients(self) -> bool:
         """Tell whether a link of a client can be cut."""
         if self.drop is None:
-            return self.between != "servers"
-        return any(not _is_node(name) for pair in self.drop for name in pair)
+            return self.between in ("clients", "all")
+        return any(not self._names_node(name) for pair in self.drop for name in pair)
+
+    def reaches_clients(self, sites: Sites) -> bool:
+        """Tell whether a link of a client can be cut; see the base class."""
+        if self.drop is None:
+            return self.strikes_clients
+        servers = {*sites.nodes, *sites.names}
+        return any(name not in servers for pair in self.drop for name in pair)
+
+    @property
+    def takes_target(self) -> bool:
+        """Tell whether it isolates a target; other topologies decide by themselves."""
+        return self.topology == "isolate"
 
     def impossibilities(
-        self, nodes: Sequence[str], groups: Mapping[str, Sequence[str]]
+        self, nodes: Sequence[str], groups: Mapping[str, Sequence[str]], sites: Sites = NOWHERE
     ) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """Yield what cannot be parted in such a cluster; see the base class."""
         if self.topology != "isolate":
-            implied = {"target": _implied_target(self.drop), "count": "all"}
+            implied = {"target": _implied_target(self.drop, nodes), "count": "all"}
             for key, value in implied.items():
                 if getattr(self, key) not in (value, list(value)):
                     yield (key,), f"{self.topology} decides by itself and takes no {key}"
@@ -103,7 +139,7 @@ class Partition(Fault):
             yield ("topology",), message
         elif len(nodes) == 1 and self.drop is None and self.between == "servers":
             yield ("between",), "one server has no links to others"
-        yield from _impossible_pairs(self.drop or (), nodes, groups)
+        yield from _impossible_pairs(self.drop or (), nodes, groups, sites)
 
     @asynccontextmanager
     async def active(self, cluster: Cluster, strike: Strike) -> AsyncIterator[None]:
@@ -118,10 +154,12 @@ class Partition(Fault):
             drop=self.drop or (),
             direction=self.direction,
             between=self.between,
+            sites=cluster.sites,
+            together=self._takes_a_cluster(),
         )
         if not cut:
             raise FaultError("there is no link to cut")
-        proof = _Proof(links, strike, cut, _draw_controls(links, cut, strike))
+        proof = _Proof(cluster, links, strike, cut, _draw_controls(links, cut, strike))
         await proof.look("before", cut)
         made = False
 
@@ -145,17 +183,35 @@ class Partition(Fault):
                     f"cut {_list(touching)}",
                     at_ns=at_ns,
                     groups=places & frozenset(links.groups),
+                    peers=places & frozenset(links.nodes) - {name},
                 )
             said = await proof.look("during", cut | proof.controls)
             for name in proof.struck:
                 strike.effect(cluster.nodes[name], said)
+
+            async def look() -> None:
+                said = await proof.look("held", cut | proof.controls)
+                for name in proof.struck:
+                    strike.held(cluster.nodes[name], f"still cut: {said}")
+
+            strike.still(look, proof.silence_s(cut))
             yield
+
+    def _names_node(self, name: str) -> bool:
+        """Tell whether a name in `drop` is a node's: the nodes it names are the target."""
+        return not isinstance(self.target, str) and name in self.target
+
+    def _takes_a_cluster(self) -> bool:
+        """Tell whether a cluster as a whole is the target, rather than each of its nodes."""
+        named = isinstance(self.target, str) and self.target.startswith(CLUSTER_PREFIX)
+        return named and self.count == "all"
 
 
 @dataclass(frozen=True)
 class _Proof:
     """What is looked at to know that a cut is one, and no more than was asked."""
 
+    cluster: Cluster
     links: Links
     strike: Strike
     cut: frozenset[Link]
@@ -167,6 +223,10 @@ class _Proof:
         ends = {end for link in self.cut for end in (link.source, link.target)}
         return tuple(name for name in self.links.nodes if name in ends)
 
+    def silence_s(self, links: Collection[Link]) -> float:
+        """Return how long nothing has to pass: a slow or lossy link is not a cut one."""
+        return SILENCE_S + patience_s(self.cluster, links, PROBES)
+
     async def look(self, edge: str, asked: frozenset[Link]) -> str:
         """Send probes, record what came of them and say it; FaultError when it is not right.
 
@@ -175,7 +235,7 @@ class _Proof:
         """
         for _ in range(TRIES):
             changes = self.links.changes
-            silent = asked & (self.links.severed | (self.cut if edge == "during" else frozenset()))
+            silent = asked & (self.links.severed | (self.cut if edge in UNDER_CUT else frozenset()))
             passages = await self._probe(silent, asked - silent)
             if self.links.changes == changes:
                 break
@@ -192,6 +252,7 @@ class _Proof:
                     "cut": link in silent,
                     "sent": passage.sent,
                     "received": passage.received,
+                    **({} if self.links.via is None else {"via": self.links.via}),
                 }
                 for link, passage in sorted(passages.items())
             ],
@@ -205,7 +266,7 @@ class _Proof:
         others = len(asked) - len(silent)
         return (
             f"none of {len(silent) * PROBES} probes passed over the {len(silent)} cut links, "
-            f"all of {others * PROBES} over {others} others"
+            f"all of {others * PROBES} over {others} others{told_via(self.links)}"
         )
 
     async def _probe(
@@ -217,14 +278,17 @@ class _Proof:
             if links:
                 passages.update(await self.links.probe(links, PROBES, limit_s))
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(send, silent, SILENCE_S)
-            group.start_soon(send, whole, OPEN_LIMIT_S)
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(send, silent, self.silence_s(silent))
+                group.start_soon(send, whole, OPEN_LIMIT_S + patience_s(self.cluster, whole))
+        except BaseExceptionGroup as errors:
+            raise leading_error(errors) from None
         return passages
 
 
 def _draw_controls(links: Links, cut: frozenset[Link], strike: Strike) -> frozenset[Link]:
-    others = sorted(all_links(links.nodes, links.groups) - cut)
+    others = sorted(links.usable - cut)
     return frozenset(strike.random.sample(others, min(CONTROLS, len(others))))
 
 
@@ -234,7 +298,7 @@ def _list(links: Collection[Link]) -> str:
     return f"{named} and {more} more" if more > 0 else named
 
 
-def _implied_target(drop: object) -> str | tuple[str, ...]:
+def _implied_target(drop: object, nodes: Collection[str]) -> str | tuple[str, ...]:
     """Return the target of what has none of its own: the nodes that it names, else all."""
     if not isinstance(drop, Sequence):
         return "all"
@@ -243,32 +307,37 @@ def _implied_target(drop: object) -> str | tuple[str, ...]:
         for pair in drop
         if isinstance(pair, Sequence)
         for name in pair
-        if isinstance(name, str) and _is_node(name)
+        if isinstance(name, str) and (name in nodes or _is_node(name))
     ]
     return tuple(dict.fromkeys(named)) or "all"
 
 
 def _is_node(name: str) -> bool:
-    """Tell whether a name has the form of a node's; clients' never matter more than to advice."""
+    """Tell whether a name has the form of a node's that the harness names."""
     return name[:1] == "n" and name[1:].isdigit()
 
 
 def _impossible_pairs(
-    drop: Sequence[tuple[str, str]], nodes: Sequence[str], groups: Mapping[str, Sequence[str]]
+    drop: Sequence[tuple[str, str]],
+    nodes: Sequence[str],
+    groups: Mapping[str, Sequence[str]],
+    sites: Sites,
 ) -> Iterator[tuple[tuple[str | int, ...], str]]:
     flat = [group for members in groups.values() for group in members]
     for index, pair in enumerate(drop):
-        found = [stands_for(name, nodes, flat) for name in pair]
+        found = [stands_for(name, nodes, flat, sites) for name in pair]
         for side, (name, places) in enumerate(zip(pair, found, strict=True)):
             if not places:
-                hint = suggestion(name, (*nodes, *flat, *groups))
+                hint = suggestion(name, (*nodes, *sites.names, *flat, *groups))
+                clusters = ", cluster" if sites.names else ""
                 yield (
                     ("drop", index, side),
-                    f"unknown node, client group or workload {name!r}{hint}",
+                    f"unknown node{clusters}, client group or workload {name!r}{hint}",
                 )
         if not all(found):
             continue
-        if pair[0] == pair[1]:
+        alone = len({*found[0], *found[1]}) == 1
+        if alone or (pair[0] == pair[1] and pair[0] not in sites.names):
             yield ("drop", index), f"{pair[0]!r} has no link to itself"
-        elif not any(name in nodes for name in pair):
+        elif not any(name in nodes for places in found for name in places):
             yield ("drop", index), "clients have no links between them; one of the two is a node"

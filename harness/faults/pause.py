@@ -45,6 +45,15 @@ class Pause(Fault):
                 raise FaultError(f"{node.name} still answers after SIGSTOP")
             strike.effect(node, f"stopped in the kernel's eyes, silent for {SILENCE_S:g} s")
 
+        async def look(node: Node) -> None:
+            if not node.running:
+                raise FaultError(f"{node.name} ended while it was frozen")
+            if not node.frozen:
+                raise FaultError(f"{node.name} goes on, though nobody sent it SIGCONT")
+            if await node.responds(SILENCE_S):
+                raise FaultError(f"{node.name} answers again after SIGSTOP")
+            strike.held(node, f"still stopped, silent for {SILENCE_S:g} s")
+
         async def thaw(node: Node) -> None:
             if not node.running:
                 raise FaultError(f"{node.name} ended while it was frozen")
@@ -54,4 +63,5 @@ class Pause(Fault):
 
         async with undone(lambda: on_each(strike.nodes, thaw), f"{self.name}: thawing"):
             await on_each(strike.nodes, pause)
+            strike.still(lambda: on_each(strike.nodes, look), SILENCE_S)
             yield

@@ -21,6 +21,7 @@ from harness.faults.base import (
     knock,
     require_links,
     require_running,
+    told_via,
     undone,
 )
 
@@ -40,6 +41,7 @@ class Reset(Fault):
     claims_nodes: ClassVar[bool] = False  # links are cut and healed one by one
     needs: ClassVar[frozenset[Capability]] = frozenset({Capability.RESET})
     self_timed: ClassVar[bool] = True
+    timeless: ClassVar[bool] = True
 
     @field_validator("duration")
     @classmethod
@@ -47,6 +49,13 @@ class Reset(Fault):
         if duration is not None:
             raise ValueError("takes no duration; the connections are closed at one instant")
         return duration
+
+    @property
+    def needed(self) -> frozenset[Capability]:
+        """Return less where only clients' connections are reset."""
+        if self.between == "clients":
+            return frozenset({Capability.CLIENT_RESET})
+        return self.needs
 
     @asynccontextmanager
     async def active(self, cluster: Cluster, strike: Strike) -> AsyncIterator[None]:
@@ -56,8 +65,12 @@ class Reset(Fault):
 
         async def require_open() -> None:
             for node in strike.nodes:
-                ways = [link for link in self._ways(links, node.name) if link.target == node.name]
-                answers = await knock(links, ways)
+                ways = [
+                    link
+                    for link in self._ways(cluster, links, node.name)
+                    if link.target == node.name
+                ]
+                answers = await knock(cluster, ways)
                 shut = [f"{way} {one}" for way, one in answers.items() if one != Answer.ACCEPTED]
                 if shut:
                     raise FaultError(f"new connections after the reset: {', '.join(shut)}")
@@ -65,7 +78,9 @@ class Reset(Fault):
 
         doomed: dict[str, frozenset[Stream]] = {}
         for node in strike.nodes:
-            peers = sorted({link.source for link in self._ways(links, node.name)} - {node.name})
+            peers = sorted(
+                {link.source for link in self._ways(cluster, links, node.name)} - {node.name}
+            )
             doomed[node.name] = links.streams(node.name, peers)
             if not doomed[node.name]:
                 raise FaultError(f"{node.name} has no connection to reset")
@@ -76,15 +91,18 @@ class Reset(Fault):
                 peers = sorted({one.peer for one in doomed[node.name]})
                 how = f"reset {len(doomed[node.name])} connections with {', '.join(peers)}"
                 groups = frozenset(peers) & frozenset(links.groups)
-                strike.hit(node, how, at_ns=at_ns, groups=groups)
+                routed = frozenset(peers) & frozenset(links.nodes)
+                strike.hit(node, how, at_ns=at_ns, groups=groups, peers=routed)
             for node in strike.nodes:
                 await _wait_gone(links, doomed[node.name])
                 count = len(doomed[node.name])
-                strike.effect(node, f"{count} connections are gone at both ends")
+                seen = f"{count} connections are gone at both ends{told_via(links)}"
+                strike.effect(node, seen)
             yield
 
-    def _ways(self, links: Links, node: str) -> list[Link]:
-        return sorted(around([node], links.nodes, links.groups, between=self.between))
+    def _ways(self, cluster: Cluster, links: Links, node: str) -> list[Link]:
+        places = (links.nodes, links.groups)
+        return sorted(around([node], *places, between=self.between, sites=cluster.sites))
 
 
 async def _wait_gone(links: Links, doomed: frozenset[Stream]) -> None:

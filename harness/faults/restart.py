@@ -23,4 +23,4 @@ class Restart(Fault):
     def active(self, cluster: Cluster, strike: Strike) -> AbstractAsyncContextManager[None]:
         """Hold the nodes down only for the body, then wait until they are healthy again."""
         del cluster
-        return down(strike, "SIGTERM", lambda node: node.stop(EFFECT_LIMIT_S))
+        return down(strike, None, lambda node: node.stop(EFFECT_LIMIT_S))

@@ -28,6 +28,7 @@ class RollingRestart(Fault):
     interval: Duration = 0.0
     needs: ClassVar[frozenset[Capability]] = frozenset({Capability.STOP})
     self_timed: ClassVar[bool] = True
+    timeless: ClassVar[bool] = True
 
     @field_validator("duration")
     @classmethod
@@ -44,7 +45,7 @@ class RollingRestart(Fault):
         for turn, node in enumerate(strike.nodes):
             if turn:
                 await anyio.sleep(self.interval)
-            alone = replace(strike, nodes=(node,))
-            async with down(alone, "SIGTERM", lambda node: node.stop(EFFECT_LIMIT_S)):
+            alone = replace(strike, nodes=(node,), looks=[])  # it is not held down
+            async with down(alone, None, lambda node: node.stop(EFFECT_LIMIT_S)):
                 pass
         yield

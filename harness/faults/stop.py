@@ -22,4 +22,4 @@ class Stop(Fault):
     def active(self, cluster: Cluster, strike: Strike) -> AbstractAsyncContextManager[None]:
         """Hold the nodes down from the exit of their processes until they are healthy again."""
         del cluster
-        return down(strike, "SIGTERM", lambda node: node.stop(EFFECT_LIMIT_S))
+        return down(strike, None, lambda node: node.stop(EFFECT_LIMIT_S))

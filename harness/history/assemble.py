@@ -23,7 +23,7 @@ from harness.history.facts import (
     Probing,
     WorkerLedger,
 )
-from harness.history.tables import DELIVERED, SENT, Table
+from harness.history.tables import ACKS, CONSUMED, DELIVERED, OPERATIONS, SENT, TABLES, Table
 
 NEVER = "its columns file is missing"
 SILENT_ONCE = frozenset({"pause"})  # histories of before hits told whether they are silent
@@ -39,12 +39,8 @@ class WorkerColumns(Protocol):
     """The columns that one worker left, as `harness.history.columns` reads them."""
 
     @property
-    def sent(self) -> Columns:
-        """Return the columns of the table `SENT`."""
-
-    @property
-    def delivered(self) -> Columns:
-        """Return the columns of the table `DELIVERED`."""
+    def tables(self) -> Mapping[str, Columns]:
+        """Return the columns of tables by name; tables without rows may be absent."""
 
     @property
     def complete(self) -> bool:
@@ -60,6 +56,7 @@ def assemble(
     events: Sequence[Event],
     columns: Mapping[str, WorkerColumns],
     subjects: Mapping[str, str] | None = None,
+    stored: Mapping[tuple[str, str], Columns] | None = None,
 ) -> Iteration:
     """Return iteration `index` of a run.
 
@@ -68,12 +65,13 @@ def assemble(
         events: all its events, in the order they were recorded.
         columns: what each worker left, by worker name; one that left nothing is absent.
         subjects: the subject of each workload, where the scenario tells.
+        stored: what an audit read, by (stream, node).
     """
     clients = read_clients(events)
     started = next((event["start_ns"] for event in _of(events, "load.started")), None)
     stopped = next((event["stop_ns"] for event in _of(events, "load.stopped")), None)
     ended = {event["phase"]: event["at_ns"] for event in _of(events, "phase.ended")}
-    sent = _join(SENT, [one.sent for one in columns.values()])
+    sent = _join(SENT, columns.values())
     if stopped is None and started is not None:
         stopped = int(sent["attempted_ns"].max(initial=started - 1)) + 1
     cut_ns = max((event["at_ns"] for event in events), default=0) if stopped is None else stopped
@@ -85,7 +83,11 @@ def assemble(
         faults=_read_faults(events),
         workers=_read_workers(events, clients, columns),
         sent=sent,
-        delivered=_join(DELIVERED, [one.delivered for one in columns.values()]),
+        delivered=_join(DELIVERED, columns.values()),
+        acks=_join(ACKS, columns.values()),
+        consumed=_join(CONSUMED, columns.values()),
+        operations=_join(OPERATIONS, columns.values()),
+        stored=dict(stored or {}),
         start_ns=min((event["at_ns"] for event in events), default=0),
         load_start_ns=started,
         load_stop_ns=stopped,
@@ -93,6 +95,7 @@ def assemble(
         end_ns=ended.get("drain", cut_ns),
         collected="collect" in ended,
         subjects=dict(subjects or {}),
+        schedule=next((tuple(one["steps"]) for one in _of(events, "faults.scheduled")), None),
     )
 
 
@@ -111,6 +114,10 @@ def read_clients(events: Iterable[Event]) -> tuple[Client, ...]:
             senders=tuple(ids.get(one, one) for one in facts.get("senders") or ()),
             rate=float(facts.get("rate") or 0.0),
             offset_s=float(facts.get("offset_s") or 0.0),
+            due_s=tuple(float(one) for one in facts.get("due_s") or ()),
+            texts=tuple(str(one) for one in facts.get("texts") or ()),
+            stream=facts.get("stream"),
+            consumer=facts.get("consumer"),
         )
         for facts in planned
     )
@@ -145,6 +152,9 @@ def _extend(window: FaultWindow, kind: str, event: Event) -> FaultWindow:
         action=event.get("action", window.action),
         targets=tuple(event.get("targets", window.targets)),
         shaped=window.shaped | _read_shaped(kind, event),
+        watched=window.watched or bool(event.get("watched")),
+        late_s=event.get("late_s", window.late_s),
+        waited_for=tuple(event.get("waited_for", window.waited_for)),
     )
     if kind in _TIMES:
         return replace(window, **{_TIMES[kind]: at_ns})
@@ -162,13 +172,15 @@ def _extend(window: FaultWindow, kind: str, event: Event) -> FaultWindow:
 
 
 def _read_hit(window: FaultWindow, event: Event) -> Hit:
-    groups = event.get("groups")
+    groups, peers = event.get("groups"), event.get("peers")
     return Hit(
         event["at_ns"],
         event["node"],
         event.get("how", ""),
         silent=bool(event.get("silent", window.action in SILENT_ONCE)),
         groups=None if groups is None else tuple(groups),
+        burdens=bool(event.get("burdens", False)),
+        peers=None if peers is None else tuple(peers),
     )
 
 
@@ -180,7 +192,14 @@ def _read_shaped(kind: str, event: Event) -> frozenset[tuple[str, str]]:
 
 def _read_probing(event: Event) -> Probing:
     links = tuple(
-        ProbedLink(one["from"], one["to"], bool(one["cut"]), one["sent"], one["received"])
+        ProbedLink(
+            one["from"],
+            one["to"],
+            bool(one["cut"]),
+            one["sent"],
+            one["received"],
+            one.get("via"),
+        )
         for one in event["links"]
     )
     return Probing(event["at_ns"], event["edge"], links)
@@ -197,8 +216,8 @@ def _read_workers(
     for name in names:
         rows, left = said.get(name), columns.get(name)
         workers[name] = WorkerLedger(
-            said=None if rows is None else (rows["sent"], rows["delivered"]),
-            read=(0, 0) if left is None else (_rows(left.sent), _rows(left.delivered)),
+            said=None if rows is None else _in_order(rows),
+            read=_in_order({} if left is None else _row_counts(left)),
             problem=_problem(left),
             lost_ns=lost.get(name),
         )
@@ -215,9 +234,19 @@ def _rows(columns: Columns) -> int:
     return len(next(iter(columns.values()), ()))
 
 
-def _join(table: Table, parts: Sequence[Columns]) -> dict[str, npt.NDArray[Any]]:
+def _row_counts(left: WorkerColumns) -> dict[str, int]:
+    return {name: _rows(columns) for name, columns in left.tables.items()}
+
+
+def _in_order(rows: Mapping[str, int]) -> tuple[int, ...]:
+    """Return how many rows there are of the tables of all workloads, then of others with rows."""
+    others = (rows.get(table.name, 0) for table in TABLES[2:])
+    return (rows.get(SENT.name, 0), rows.get(DELIVERED.name, 0), *(one for one in others if one))
+
+
+def _join(table: Table, workers: Iterable[WorkerColumns]) -> dict[str, npt.NDArray[Any]]:
     """Put the columns of several workers behind one another; one part is not copied."""
-    filled = [part for part in parts if _rows(part)]
+    filled = [part for one in workers if _rows(part := one.tables.get(table.name, {}))]
     if len(filled) == 1:
         return {name: filled[0][name] for name, _ in table.columns}
     return {

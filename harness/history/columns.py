@@ -12,7 +12,7 @@ import struct
 import sys
 import zlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,13 +30,16 @@ MAGIC = b"NHCOL1\r\n"
 BLOCK_ROWS = 4096
 _BLOCK = struct.Struct("<4sHHIII")
 _BLOCK_MARK = b"NHB1"
-_TYPECODES = {"<u4": "I", "<u8": "Q", "<i8": "q", "u1": "B"}
-_WIDTHS = {"<u4": 4, "<u8": 8, "<i8": 8, "u1": 1}
+_TYPECODES = {"<u2": "H", "<u4": "I", "<u8": "Q", "<i8": "q", "u1": "B"}
+_WIDTHS = {"<u2": 2, "<u4": 4, "<u8": 8, "<i8": 8, "u1": 1}
 
 # The end block tells how many rows each table has, so that a file cut between two
 # blocks is known to be cut.
 _END = Table(0, "end", (("sent", "<u8"), ("delivered", "<u8")))
-_BY_NUMBER = {table.number: table for table in (*TABLES, _END)}
+# Stands right before the end block where there are rows of other tables: how many of each.
+_COUNT = Table(65535, "count", (("table", "<u8"), ("rows", "<u8")))
+_ENDED = frozenset(name for name, _ in _END.columns)
+_BY_NUMBER = {table.number: table for table in (*TABLES, _END, _COUNT)}
 
 
 def _row_width(table: Table) -> int:
@@ -90,7 +93,7 @@ class ColumnsWriter:
 
     def __init__(self, path: Path | str) -> None:
         self._path = str(path)
-        self.rows = {SENT.name: 0, DELIVERED.name: 0}
+        self.rows: dict[str, int] = dict.fromkeys((SENT.name, DELIVERED.name), 0)
         self._descriptor = -1
         try:
             self._descriptor = os.open(
@@ -124,12 +127,21 @@ class ColumnsWriter:
         )
         header = _BLOCK.pack(_BLOCK_MARK, table.number, 0, rows, len(body), zlib.crc32(body))
         self._write(header + body)
-        if table is not _END:
-            self.rows[table.name] += rows
+        if table not in (_END, _COUNT):
+            self.rows[table.name] = self.rows.get(table.name, 0) + rows
 
     def finish(self) -> dict[str, int]:
-        """Write the end block, close the file and return the rows written per table."""
+        """Write the end block, close the file and return the rows written per table.
+
+        Tables without rows are left out, but for those of all workloads.
+        """
         if self._descriptor >= 0:
+            others = {
+                table.number: self.rows[table.name]
+                for table in TABLES
+                if table.name in self.rows and table.name not in _ENDED
+            }
+            self.append_block(_COUNT, [array("Q", others), array("Q", others.values())])
             counts = [array("Q", [self.rows[name]]) for name, _ in _END.columns]
             self.append_block(_END, counts)
             self.close()
@@ -187,14 +199,24 @@ class Columns:
     """The rows of one columns file, one numpy array per column.
 
     Attributes:
+        tables: the columns of each of `TABLES`, by the table's name.
         complete: the file ends with its end block and nothing is damaged.
         problem: why it is not complete; the rows before the problem are sound.
     """
 
-    sent: dict[str, NDArray[Any]]
-    delivered: dict[str, NDArray[Any]]
+    tables: dict[str, dict[str, NDArray[Any]]]
     complete: bool
     problem: str | None
+
+    @property
+    def sent(self) -> dict[str, NDArray[Any]]:
+        """Return the columns of `SENT`."""
+        return self.tables[SENT.name]
+
+    @property
+    def delivered(self) -> dict[str, NDArray[Any]]:
+        """Return the columns of `DELIVERED`."""
+        return self.tables[DELIVERED.name]
 
 
 @dataclass(frozen=True)
@@ -261,17 +283,22 @@ def _read(file: BinaryIO, size: int) -> Columns:
         _find_blocks(file, size, blocks)
     except _DamageError as damage:
         problem = str(damage)
-    sent, delivered = _Filling(SENT, blocks), _Filling(DELIVERED, blocks)
+    filling = {table.name: _Filling(table, blocks) for table in TABLES}
+    counted = dict.fromkeys((table.number for table in TABLES if table.name not in _ENDED), 0)
     try:
         for block in blocks:
             body = _read_body(file, block)
-            if block.table is _END:
-                _check_end(body, sent.rows, delivered.rows)
+            if block.table is _COUNT:
+                counted |= _read_counts(body, block.rows)
+            elif block.table is _END:
+                _check_end(body, filling[SENT.name].rows, filling[DELIVERED.name].rows)
+                _check_counts(counted, filling)
             else:
-                (sent if block.table is SENT else delivered).add(block, body)
+                filling[block.table.name].add(block, body)
     except _DamageError as damage:
         problem = str(damage)
-    return Columns(sent.columns(), delivered.columns(), problem is None, problem)
+    tables = {name: one.columns() for name, one in filling.items()}
+    return Columns(tables, problem is None, problem)
 
 
 def _find_blocks(file: BinaryIO, size: int, blocks: list[_Block]) -> None:
@@ -322,3 +349,17 @@ def _check_end(body: bytes, sent_rows: int, delivered_rows: int) -> None:
             f"the end block says {sent} sent and {delivered} delivered rows, "
             f"found {sent_rows} and {delivered_rows}"
         )
+
+
+def _read_counts(body: bytes, rows: int) -> dict[int, int]:
+    values = struct.unpack(f"<{2 * rows}Q", body)
+    return dict(zip(values[:rows], values[rows:], strict=True))
+
+
+def _check_counts(counted: Mapping[int, int], filling: Mapping[str, _Filling]) -> None:
+    for number, rows in counted.items():
+        table = _BY_NUMBER.get(number)
+        found = filling[table.name].rows if table is not None and table.name in filling else 0
+        if found != rows:
+            name = number if table is None else table.name
+            raise _DamageError(f"the file says that it has {rows} {name} rows, found {found}")

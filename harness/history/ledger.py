@@ -164,7 +164,8 @@ class Ledger:
         """Return when the messages were due that a sender never came to attempt.
 
         A sender works through its schedule in order, so these are its last ones. What was
-        due in the last 100 ms of the load is left out: the stop may have come first.
+        due in the last 100 ms of the load is left out: the stop may have come first. Of
+        listed messages none is left out: there each one counts.
         """
         sender = self.senders[rank]
         attempted = len(self.by_sender[rank])
@@ -172,6 +173,8 @@ class Ledger:
         start_ns = self.iteration.load_start_ns
         if start_ns is None or due <= attempted or not self.iteration.trusts(sender):
             return np.empty(0, dtype=np.int64)
+        if sender.listed:
+            return self.iteration.listed_ns(sender)[attempted:]
         period_ns = 1e9 / sender.rate
         places = np.arange(attempted, due, dtype=np.float64) * period_ns + sender.offset_s * 1e9
         found: Array = start_ns + np.round(places).astype(np.int64)
@@ -190,15 +193,15 @@ def open_ledger(iteration: Iteration) -> Ledger:
     """
     senders = tuple(client for client in iteration.clients if client.sends)
     destinations = find_destinations(iteration)
-    sent, rank, strange_sent = _of_planned(
+    sent, rank, strange_sent = of_planned(
         iteration.sent, {one.id: place for place, one in enumerate(senders)}
     )
-    delivered, place, strange_delivered = _of_planned(
+    delivered, place, strange_delivered = of_planned(
         iteration.delivered,
         {one.id: place for place, where in enumerate(destinations) for one in where.members},
     )
-    slots = _Slots.of(rank, sent["sequence"], len(senders))
-    origin = _look_up(delivered["sender"], {one.id: at for at, one in enumerate(senders)})
+    slots = Slots.of(rank, sent["sequence"], len(senders))
+    origin = look_up(delivered["sender"], {one.id: at for at, one in enumerate(senders)})
     origin[delivered["integrity"] != Integrity.INTACT] = STRANGER
     return Ledger(
         iteration=iteration,
@@ -251,7 +254,7 @@ def phase_codes(iteration: Iteration, at_ns: Array) -> Array:
     return found
 
 
-def _look_up(ids: Array, places: dict[int, int]) -> Array:
+def look_up(ids: Array, places: dict[int, int]) -> Array:
     """Return the place of each id as u16; STRANGER for an id without one."""
     table = np.full(max(places, default=-1) + 2, STRANGER, dtype=np.uint16)
     for one, place in places.items():
@@ -260,9 +263,9 @@ def _look_up(ids: Array, places: dict[int, int]) -> Array:
     return found
 
 
-def _of_planned(columns: Columns, places: dict[int, int]) -> tuple[Columns, Array, int]:
+def of_planned(columns: Columns, places: dict[int, int]) -> tuple[Columns, Array, int]:
     """Return the rows whose client is known, the client's places, and how many were dropped."""
-    found = _look_up(columns["client"], places)
+    found = look_up(columns["client"], places)
     known = found != STRANGER
     if known.all():
         return columns, found, 0
@@ -271,8 +274,13 @@ def _of_planned(columns: Columns, places: dict[int, int]) -> tuple[Columns, Arra
 
 
 @dataclass(frozen=True)
-class _Slots:
-    """One slot for each sequence number of each sender, holding the row of its attempt."""
+class Slots:
+    """One slot for each sequence number of each sender, holding the row of its attempt.
+
+    Attributes:
+        repeated: attempts written twice.
+        gaps: by rank, how many sequence numbers are missing below its last one.
+    """
 
     starts: Array
     lengths: Array
@@ -281,7 +289,8 @@ class _Slots:
     gaps: Array
 
     @classmethod
-    def of(cls, rank: Array, sequence: Array, senders: int) -> _Slots:
+    def of(cls, rank: Array, sequence: Array, senders: int) -> Slots:
+        """Lay out the attempts; ValueError when sequence numbers are out of all proportion."""
         lengths = np.zeros(senders, dtype=np.uint64)
         np.maximum.at(lengths, rank, sequence + np.uint64(1))
         total = sum(int(length) for length in lengths)

@@ -14,10 +14,14 @@ from harness.errors import ReportError, WorkerError
 from harness.history.assemble import WorkerColumns, assemble, read_clients
 from harness.history.columns import read_columns
 from harness.history.events import read_events
-from harness.history.facts import Event, Iteration
+from harness.history.facts import Columns, Event, Iteration
+from harness.history.subjects import published_subjects
+from harness.history.tables import STORED
 
 EVENTS = "events.jsonl"
 SCENARIO = "scenario.yaml"
+
+Stored = Mapping[tuple[str, str], Columns]
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,14 @@ class History:
         scenario: Mapping[str, Any],
         events: Sequence[Event],
         columns: Mapping[int, Mapping[str, WorkerColumns]],
+        stored: Mapping[int, Stored] | None = None,
     ) -> History:
-        """Build a history in memory; `columns` is by iteration, then by worker name."""
-        return cls(scenario, tuple(events), _iterations(scenario, events, columns))
+        """Build a history in memory.
+
+        `columns` is by iteration, then by worker name; `stored` by iteration, then by
+        (stream, node).
+        """
+        return cls(scenario, tuple(events), _iterations(scenario, events, columns, stored or {}))
 
     @classmethod
     def load(cls, run_folder: Path) -> History:
@@ -64,7 +73,11 @@ class History:
                 index: _read_columns(run_folder / "messages" / str(index), _within(events, index))
                 for index in _indices(events)
             }
-            iterations = _iterations(scenario, events, columns)
+            stored = {
+                index: _read_stored(run_folder / "messages" / str(index), _within(events, index))
+                for index in _indices(events)
+            }
+            iterations = _iterations(scenario, events, columns, stored)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ReportError(
                 f"{run_folder / EVENTS}: an event is not as docs/history.md says: "
@@ -100,13 +113,11 @@ def _iterations(
     scenario: Mapping[str, Any],
     events: Sequence[Event],
     columns: Mapping[int, Mapping[str, WorkerColumns]],
+    stored: Mapping[int, Stored],
 ) -> tuple[Iteration, ...]:
-    subjects = {
-        workload["name"]: str(workload.get("subject") or workload["name"])
-        for workload in scenario.get("workloads") or ()
-    }
+    subjects = published_subjects(scenario)
     return tuple(
-        assemble(index, _within(events, index), columns.get(index, {}), subjects)
+        assemble(index, _within(events, index), columns.get(index, {}), subjects, stored.get(index))
         for index in _indices(events)
     )
 
@@ -135,3 +146,21 @@ def _read_columns(folder: Path, events: Sequence[Event]) -> dict[str, WorkerColu
         except (OSError, WorkerError) as error:
             raise ReportError(f"cannot read {path}: {error}") from error
     return columns
+
+
+def _read_stored(folder: Path, events: Sequence[Event]) -> dict[tuple[str, str], Columns]:
+    """Read what audits found in each replica; one whose file is missing or damaged is left out."""
+    stored: dict[tuple[str, str], Columns] = {}
+    for event in events:
+        if event["kind"] != "audit.read" or not event.get("file"):
+            continue
+        path = folder / str(event["file"])
+        if not path.exists():
+            continue  # the check of audits says so
+        try:
+            columns = read_columns(path)
+        except (OSError, WorkerError) as error:
+            raise ReportError(f"cannot read {path}: {error}") from error
+        if columns.complete:
+            stored[event["stream"], event["node"]] = columns.tables[STORED.name]
+    return stored

@@ -1,7 +1,8 @@
 """The shapes of the columns: what is kept of every message.
 
-The page docs/worker-protocol.md describes the file; `SENT` and `DELIVERED` are its two
-tables. All times are monotonic nanoseconds, all numbers little-endian.
+The page docs/worker-protocol.md describes the file; `SENT` and `DELIVERED` are the tables of
+all workloads, the others those of JetStream. All times are monotonic nanoseconds, all
+numbers little-endian.
 """
 
 from __future__ import annotations
@@ -60,4 +61,80 @@ DELIVERED = Table(
         ("integrity", "u1"),  # Integrity
     ),
 )
-TABLES = (SENT, DELIVERED)
+ACKS = Table(  # one row for each message that JetStream acknowledged to its publisher
+    3,
+    "acks",
+    (
+        ("client", "<u4"),  # the publisher's id
+        ("sequence", "<u8"),  # the message's, as in `SENT`
+        ("stream_sequence", "<u8"),  # where the stream keeps it, by the PubAck
+        ("duplicate", "u1"),  # 1 when the PubAck said that the stream had it already
+        ("attempts", "<u2"),  # how often it was published until then
+    ),
+)
+CONSUMED = Table(  # one row for each delivery by a JetStream consumer
+    4,
+    "consumed",
+    (
+        ("client", "<u4"),  # the consuming client's id
+        ("sender", "<u4"),
+        ("sequence", "<u8"),
+        ("stream_sequence", "<u8"),  # by the server's metadata
+        ("consumer_sequence", "<u8"),
+        ("delivery", "<u4"),  # 1 for the first delivery, more for a redelivery, by the server
+        ("received_ns", "<i8"),
+        ("acked", "u1"),  # 1 when the client has sent its acknowledgement
+        ("integrity", "u1"),
+    ),
+)
+STORED = Table(  # one row for each message that an audit found in one replica of a stream
+    5,
+    "stored",
+    (
+        ("sender", "<u4"),
+        ("sequence", "<u8"),
+        ("stream_sequence", "<u8"),
+        ("integrity", "u1"),
+    ),
+)
+
+
+class Operation(IntEnum):
+    """What a client of a key-value bucket or an object store asked for."""
+
+    PUT = 1
+    GET = 2
+    UPDATE = 3  # with an expected revision
+    DELETE = 4
+    WATCH = 5  # not asked for: a watcher was told
+
+
+class Answer(IntEnum):
+    """What it was told."""
+
+    DONE = 1
+    ABSENT = 2  # there is no such key
+    CONFLICT = 3  # the expected revision is not the last one
+    REFUSED = 4  # a definite error: it had no effect
+    UNKNOWN = 5  # timed out or cut off: it may have had its effect, at any time
+
+
+OPERATIONS = Table(
+    6,
+    "operations",
+    (
+        ("client", "<u4"),
+        ("sequence", "<u8"),  # as in `SENT`
+        ("key", "<u4"),
+        ("operation", "u1"),  # Operation
+        ("answer", "u1"),  # Answer
+        ("writer", "<u4"),  # who wrote the value that was put or got: a client's id ...
+        ("written", "<u8"),  # ... and the sequence of its operation
+        ("expected", "<u8"),  # the expected revision; 0 where there is none
+        ("revision", "<u8"),  # of what was written or got; 0 where there is none
+        ("invoked_ns", "<i8"),
+        ("returned_ns", "<i8"),  # 0 when it never did
+        ("integrity", "u1"),
+    ),
+)
+TABLES = (SENT, DELIVERED, ACKS, CONSUMED, STORED, OPERATIONS)

@@ -23,7 +23,8 @@ class Watch:
 
     Attributes:
         name: of the client, or of the queue group with its workload.
-        period_ns: how far apart successes are when all is well.
+        period_ns: how far apart successes are when all is well; 0 where messages are listed
+            instead of due at a rate, and nobody can tell.
         times_ns: when they were, ascending; shape (successes,).
         grouped: it is a queue group, whose members say nothing one by one.
     """
@@ -53,7 +54,8 @@ def keep_watch(ledger: Ledger) -> tuple[Watch, ...]:
     """Return the watch over each sender and each destination.
 
     A publisher succeeds when a message of its arrives anywhere for the first time, a
-    requester when a reply comes, a destination when a message comes to it for the first
+    requester when a reply comes, a publisher to a stream when an acknowledgement does, a
+    destination when a message comes to it for the first
     time. Members of a queue group are watched together: which of them gets a message is
     the server's choice, and one that gets none is not in trouble.
     """
@@ -64,7 +66,7 @@ def _watch_senders(ledger: Ledger) -> list[Watch]:
     watches = []
     first_ns = ledger.find_first_ns()
     for sender, rows in zip(ledger.senders, ledger.by_sender, strict=True):
-        if sender.role == "requester":
+        if sender.asks:
             acked = rows[ledger.sent["outcome"][rows] == Outcome.ACKED]
             times = ledger.sent["finished_ns"][acked]
         else:
@@ -98,6 +100,8 @@ def _watch_destinations(ledger: Ledger) -> list[Watch]:
 
 def longest_gap(watch: Watch, iteration: Iteration, from_ns: int, to_ns: int) -> Gap | None:
     """Return the longest gap that overlaps a span of time; None without any load.
+
+    None too where messages are listed: that none came says nothing where none was due.
 
     Gaps lie between successes, from the start of the load to the first success, and from
     the last success to the end of the load when that is longer than two periods and

@@ -6,17 +6,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.load.member import Member
-from harness.load.plan import SUBSCRIBER, ClientPlan
+from harness.load.plan import CONSUMER, SUBSCRIBER, USER, WATCHER, ClientPlan
 
 
 @dataclass(frozen=True)
 class _Group:
-    """Receivers that share the senders' messages: one subscriber, or a queue group."""
+    """Receivers that share the senders' messages: one subscriber, or a queue group.
+
+    A consumer's client stands alone too, though others may share its consumer: each tells for
+    itself when it has drained.
+    """
 
     name: str
     workload: str
     receivers: tuple[ClientPlan, ...]
-    fenced: bool  # each end marker reaches every one of its receivers
+    fenced: bool  # every one of its receivers tells when it has drained
 
     @property
     def senders(self) -> frozenset[int]:
@@ -29,6 +33,8 @@ def missing_probes(members: Sequence[Member]) -> list[str]:
     confirmed = {client: heard for member in members for client, heard in member.confirmed.items()}
     missing = []
     for group in _groups(members):
+        if group.receivers[0].role == WATCHER:
+            continue  # it watches once it is set up
         heard: frozenset[int] = frozenset().union(
             *(confirmed.get(receiver.id, ()) for receiver in group.receivers)
         )
@@ -45,6 +51,9 @@ def traffic_accounted(members: Sequence[Member], *, since_ns: int) -> bool:
     Counts are believed only from stats lines later than `since_ns`, when no more is sent.
     """
     drained = {client: heard for member in members for client, heard in member.drained.items()}
+    clients = (client for member in members for client in member.plan.clients)
+    if any(client.role == USER and client.id not in drained for client in clients):
+        return False  # it has not seen all that it looks at in the end
     for group in _groups(members):
         if group.fenced:
             if not group.senders <= drained.get(group.receivers[0].id, frozenset()):
@@ -74,7 +83,8 @@ def _groups(members: Sequence[Member]) -> Iterator[_Group]:
             if client.sends:
                 continue
             if client.queue is None:
-                yield _Group(client.name, client.workload, (client,), client.role == SUBSCRIBER)
+                fenced = client.role in (SUBSCRIBER, CONSUMER, WATCHER)
+                yield _Group(client.name, client.workload, (client,), fenced)
             else:
                 queues.setdefault((client.workload, client.queue), []).append(client)
     for (workload, queue), receivers in queues.items():

@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import select
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -118,3 +119,25 @@ class Channel:
             return  # nobody listens any more; the end of the channel is told by `_read`
         if written < len(data):
             self._outgoing.append(data[written:])
+
+
+def serve(make: Callable[[], object]) -> None:
+    """Serve the harness by what `make` makes, in an event loop, until it ends the process.
+
+    The harness decides when that is, also when its terminal sends Ctrl-C.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        import uvloop  # noqa: PLC0415 - absent where the platform has none
+    except ImportError:
+        factory = asyncio.new_event_loop
+    else:
+        factory = uvloop.new_event_loop
+
+    async def hold() -> None:
+        made = make()
+        await asyncio.get_running_loop().create_future()
+        del made
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(hold())

@@ -4,11 +4,39 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from harness.history.columns import BLOCK_ROWS, ColumnsWriter, RowBuffer
-from harness.history.tables import DELIVERED, SENT, Integrity, Outcome
+from harness.history.tables import (
+    ACKS,
+    CONSUMED,
+    DELIVERED,
+    OPERATIONS,
+    SENT,
+    Answer,
+    Integrity,
+    Operation,
+    Outcome,
+)
 
 _SUCCESSES = frozenset({Outcome.ACCEPTED, Outcome.ACKED})
+
+
+class OperationRow(NamedTuple):
+    """A row of `OPERATIONS`, its values in the table's order."""
+
+    client: int
+    sequence: int
+    key: int
+    operation: Operation
+    answer: Answer
+    writer: int
+    written: int
+    expected: int
+    revision: int
+    invoked_ns: int
+    returned_ns: int
+    integrity: Integrity
 
 
 class Ledger:
@@ -23,6 +51,16 @@ class Ledger:
         self._writer = ColumnsWriter(path)
         self._sent = RowBuffer(SENT)
         self._delivered = RowBuffer(DELIVERED)
+        self._acks = RowBuffer(ACKS)
+        self._consumed = RowBuffer(CONSUMED)
+        self._operations = RowBuffer(OPERATIONS)
+        self._buffers = (
+            self._sent,
+            self._delivered,
+            self._acks,
+            self._consumed,
+            self._operations,
+        )
         self.accepted = 0
         self.refused = 0
         self._sent_rows = 0
@@ -35,13 +73,13 @@ class Ledger:
 
     @property
     def delivered(self) -> int:
-        """Return how many rows of `delivered` were added."""
+        """Return how many rows of `delivered` and `consumed` were added."""
         return self._delivered_rows
 
     @property
     def full(self) -> bool:
         """Tell whether a whole block waits."""
-        return len(self._sent) >= BLOCK_ROWS or len(self._delivered) >= BLOCK_ROWS
+        return any(len(buffer) >= BLOCK_ROWS for buffer in self._buffers)
 
     def add_sent(
         self,
@@ -117,10 +155,47 @@ class Ledger:
         self._delivered.append(client, sender, sequence, received_ns, integrity)
         self._delivered_rows += 1
 
+    def add_ack(
+        self, client: int, sequence: int, stream_sequence: int, *, duplicate: bool, attempts: int
+    ) -> None:
+        """Add what JetStream said of a message that it acknowledged."""
+        self._acks.append(client, sequence, stream_sequence, duplicate, attempts)
+
+    def add_consumed(
+        self,
+        client: int,
+        *,
+        sender: int,
+        sequence: int,
+        stream_sequence: int,
+        consumer_sequence: int,
+        delivery: int,
+        received_ns: int,
+        acked: bool,
+        integrity: Integrity,
+    ) -> None:
+        """Add one delivery by a consumer."""
+        self._consumed.append(
+            client,
+            sender,
+            sequence,
+            stream_sequence,
+            consumer_sequence,
+            delivery,
+            received_ns,
+            acked,
+            integrity,
+        )
+        self._delivered_rows += 1
+
+    def add_operation(self, row: OperationRow) -> None:
+        """Add one operation on a bucket, or what a watcher was told."""
+        self._operations.append(*row)
+
     def flush(self) -> None:
         """Write what waits; WorkerError when the file cannot be written."""
-        self._sent.drain_to(self._writer)
-        self._delivered.drain_to(self._writer)
+        for buffer in self._buffers:
+            buffer.drain_to(self._writer)
 
     def finish(self) -> dict[str, int]:
         """Write what waits and the end block; return the rows per table."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import anyio
 
 from harness.cluster.protocols import Process
 from harness.errors import WorkerError
+from harness.history.tables import DELIVERED, SENT
 from harness.load.line import Line
 from harness.load.plan import ClientPlan, WorkerPlan
 
@@ -138,7 +139,9 @@ class Member:
         elif kind == "ready":
             self.tell("worker.ready", adapter=message["adapter"], python=message["python"])
         elif kind == "done":
-            rows = {table: int(message["rows"][table]) for table in ("sent", "delivered")}
+            told = dict(message["rows"])
+            rows = {table: int(told.pop(table)) for table in (SENT.name, DELIVERED.name)}
+            rows |= {str(table): int(count) for table, count in told.items()}
             self.tell("worker.done", rows=rows)
         elif kind == "error":
             self.fail(f"cannot go on: {message['message']}")
@@ -155,6 +158,7 @@ class Member:
         self.stats = WorkerStats(
             **counts, refused=int(message.get("refused", 0)), max_lag_s=float(message["max_lag_s"])
         )
+        self.tell("worker.stats", **asdict(self.stats))
         if self.stats.max_lag_s > 0.05:  # noqa: PLR2004 - docs/history.md, worker.lagged
             self.tell("worker.lagged", at_ns=self.stats.at_ns, max_lag_s=self.stats.max_lag_s)
 

@@ -7,9 +7,12 @@ overdue and is seen to be late.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
+from functools import cached_property
 
 NS_PER_S = 1_000_000_000
+NEVER_NS = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -42,3 +45,27 @@ class Schedule:
         while k and self.due_ns(k - 1) >= at_ns:
             k -= 1
         return k
+
+
+@dataclass(frozen=True)
+class ListedSchedule:
+    """Message k is due at `start_ns` + `due_s`[k], in ascending order; then no more are."""
+
+    start_ns: int
+    due_s: tuple[float, ...]
+
+    @cached_property
+    def _times_ns(self) -> list[int]:
+        return [self.start_ns + round(due_s * NS_PER_S) for due_s in self.due_s]
+
+    def due_ns(self, k: int) -> int:
+        """Return when message `k` is due; `NEVER_NS` when there is no such message."""
+        return self._times_ns[k] if k < len(self.due_s) else NEVER_NS
+
+    def due_between(self, first: int, last: int) -> list[int]:
+        """Return when the messages from `first` up to and without `last` are due."""
+        return self._times_ns[first:last]
+
+    def count_before(self, at_ns: int) -> int:
+        """Return how many messages are due before `at_ns`, that instant excluded."""
+        return bisect_left(self._times_ns, at_ns)

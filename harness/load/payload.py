@@ -47,24 +47,34 @@ _MESSAGE_MARK = array("I", [int.from_bytes(MARK + bytes([Kind.MESSAGE]), "little
 
 
 class PayloadMaker:
-    """Build the payloads of one sender; `size` in bytes, at least 32."""
+    """Build the payloads of one sender; `size` in bytes, at least 32.
 
-    def __init__(self, run: int, sender: int, size: int) -> None:
+    With `texts` message k has the k-th of them as its filler, whatever its size.
+    """
+
+    def __init__(self, run: int, sender: int, size: int, texts: Sequence[bytes] = ()) -> None:
         if size < HEADER_BYTES:
             raise ValueError(f"a payload has at least {HEADER_BYTES} bytes, asked for {size}")
         self._run = run
         self._sender = sender
         repeats = size // len(_FILLER) + 1
         self._filler = (_FILLER * repeats)[: size - HEADER_BYTES]
+        self._texts = texts
 
     def batch(self, first: int, intended_ns: Sequence[int]) -> list[bytes]:
         """Return the payloads of the messages `first`, `first` + 1, ..., one per intended time."""
         crc32, identity, start = zlib.crc32, _IDENTITY.pack, _START.pack
         run, sender, filler = self._run, self._sender, self._filler
-        rests = [
-            identity(run, sender, sequence, due_ns) + filler
-            for sequence, due_ns in enumerate(intended_ns, first)
-        ]
+        if self._texts:
+            rests = [
+                identity(run, sender, sequence, due_ns) + self._texts[sequence]
+                for sequence, due_ns in enumerate(intended_ns, first)
+            ]
+        else:
+            rests = [
+                identity(run, sender, sequence, due_ns) + filler
+                for sequence, due_ns in enumerate(intended_ns, first)
+            ]
         return [start(MARK, Kind.MESSAGE, crc32(rest)) + rest for rest in rests]
 
     def control(self, kind: Kind) -> bytes:

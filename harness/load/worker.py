@@ -12,7 +12,6 @@ import gc
 import os
 import platform
 import random
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Coroutine
@@ -23,17 +22,33 @@ from typing import Any, NoReturn
 from harness.errors import WorkerError
 from harness.load.adapters import load_adapter
 from harness.load.adapters.base import Client, ClientFailure, Emit
-from harness.load.channel import Channel
+from harness.load.channel import Channel, serve
 from harness.load.ledger import Ledger
 from harness.load.payload import Kind
-from harness.load.plan import PUBLISHER, REQUESTER, RESPONDER, ClientPlan, WorkerPlan, parse_plan
+from harness.load.plan import (
+    CONSUMER,
+    PUBLISHER,
+    REQUESTER,
+    RESPONDER,
+    SUBSCRIBER,
+    WATCHER,
+    ClientPlan,
+    WorkerPlan,
+    parse_plan,
+)
 from harness.load.pulse import Pulse
+from harness.load.roles.key_value import KeyValueClient
+from harness.load.roles.object_client import ObjectClient
 from harness.load.roles.publisher import Publisher
 from harness.load.roles.receiver import Receiver
 from harness.load.roles.requester import Requester
 from harness.load.roles.responder import Responder
 from harness.load.roles.sender import END_MARKER_PERIOD_S, PROBE_PERIOD_S, Sender
+from harness.load.roles.stream_consumer import StreamConsumer, Voice
+from harness.load.roles.stream_publisher import StreamPublisher
 from harness.load.roles.subscriber import Subscriber
+from harness.load.roles.watcher import Watcher
+from harness.load.stores import KV
 
 BACKLOG_LIMIT_S = 1.0
 CLOSE_LIMIT_S = 0.3
@@ -56,6 +71,9 @@ class Worker:
         self._clients: list[Client] = []
         self._senders: list[Sender] = []
         self._receivers: list[Receiver] = []
+        self._consumers: list[StreamConsumer] = []
+        self._latest: dict[int, int] = {}
+        self._objects: list[tuple[int, int]] = []
         self._told: dict[tuple[int, str], int] = {}
         self._probing = False
         self._draining = False
@@ -86,6 +104,8 @@ class Worker:
 
     def _prepare(self, message: dict[str, Any]) -> None:
         plan = self._plan = parse_plan(message)
+        if plan.library is not None:
+            sys.path.insert(0, plan.library)
         adapter = load_adapter(plan.adapter)
         options = adapter.effective_options(plan.options)
         if plan.seed:
@@ -115,30 +135,62 @@ class Worker:
         self, member: ClientPlan, client: Client, ledger: Ledger, emit: Emit, run: int
     ) -> None:
         if member.role == PUBLISHER:
-            self._senders.append(Publisher(member, client, ledger, emit, run))
+            kind = Publisher if member.stream is None else StreamPublisher
+            self._senders.append(kind(member, client, ledger, emit, run))
         elif member.role == REQUESTER:
             self._senders.append(Requester(member, client, ledger, emit, run))
-        else:
+        elif member.role == CONSUMER:
+            voice = Voice(emit, self._tell)
+            self._consumers.append(StreamConsumer(member, client, ledger, voice, run))
+        elif member.role in (SUBSCRIBER, RESPONDER):
             role = Responder if member.role == RESPONDER else Subscriber
             self._receivers.append(role(member, client, ledger, self._tell, run))
+        else:
+            self._cast_for_store(member, client, ledger, emit, run)
+
+    def _cast_for_store(
+        self, member: ClientPlan, client: Client, ledger: Ledger, emit: Emit, run: int
+    ) -> None:
+        assert member.store is not None
+        if member.role == WATCHER:
+            self._receivers.append(Watcher(member, client, ledger, self._tell, run))
+            return
+        if member.store.kind == KV:
+            made: Sender = KeyValueClient(
+                member, client, ledger, emit, run=run, tell=self._tell, latest=self._latest
+            )
+        else:
+            made = ObjectClient(
+                member, client, ledger, emit, run=run, tell=self._tell, known=self._objects
+            )
+        self._senders.append(made)
 
     async def _connect(self) -> None:
         async with asyncio.TaskGroup() as group:
             for client in self._clients:
                 group.create_task(client.connect())
+        for sender in self._senders:
+            await sender.set_up()
         for receiver in self._receivers:
             await receiver.set_up()
+        async with asyncio.TaskGroup() as group:
+            for consumer in self._consumers:
+                group.create_task(consumer.set_up())
         for client in self._clients:
             await client.flush()
         gc.collect()
         gc.freeze()
         gc.set_threshold(_COLLECT_AFTER)
+        for consumer in self._consumers:
+            self._spawn(consumer.consume())
         self._channel.say({"type": "connected"})
 
     async def _probe(self) -> None:
         self._probing = True
         for sender in self._senders:
             self._spawn(sender.repeat(Kind.PROBE, PROBE_PERIOD_S, lambda: not self._probing))
+        for consumer in self._consumers:
+            consumer.confirm()
 
     async def _start(self, message: dict[str, Any]) -> None:
         for sender in self._senders:
@@ -158,6 +210,8 @@ class Worker:
             self._spawn(
                 sender.repeat(Kind.END_MARKER, END_MARKER_PERIOD_S, lambda: self._finishing)
             )
+        for consumer in self._consumers:
+            self._spawn(consumer.drain())
 
     async def _finish(self) -> None:
         assert self._ledger is not None
@@ -178,6 +232,8 @@ class Worker:
             ) from None
         for receiver in self._receivers:
             receiver.collect()
+        for consumer in self._consumers:
+            consumer.finish()
         rows = self._ledger.finish()
         self._done = True
         self._channel.say({"type": "done", "rows": rows})
@@ -239,24 +295,9 @@ class Worker:
         os._exit(1)
 
 
-async def _serve() -> None:
-    worker = Worker()
-    await asyncio.get_running_loop().create_future()
-    del worker
-
-
 def main() -> None:
     """Serve the harness on stdin and stdout until told to finish."""
-    # The harness decides when a worker ends, also when its terminal sends Ctrl-C.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        import uvloop  # noqa: PLC0415 - absent where the platform has none
-    except ImportError:
-        factory = asyncio.new_event_loop
-    else:
-        factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(_serve())
+    serve(Worker)
 
 
 if __name__ == "__main__":

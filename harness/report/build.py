@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from harness.checks.judgement import IterationJudgement, Judgement
 from harness.history.facts import FaultWindow, Iteration, Probing
 from harness.history.model import History
+from harness.history.views import find_changes
 from harness.report import model
-from harness.scenario.metrics import DISTRIBUTION_STATISTICS, METRICS
-from harness.scenario.thresholds import parse_selector
-from harness.stats.distribution import Distribution
-from harness.stats.labelled import Count, PooledSamples, PooledTally
+from harness.report.metrics import list_values, name_metrics, summarise
+from harness.stats.labelled import Wanted
 
 MAX_HAPPENINGS = 1000
 UNSHOWN = frozenset(
     {
+        "audit.read",
+        "audit.state",
         "client.attempt",
         "client.discovered",
+        "command.ended",
+        "fault.damaged",
+        "consumer.created",
+        "consumer.state",
         "fault.probed",
+        "faults.scheduled",
+        "jetstream.sampled",
         "load.planned",
         "server.described",
+        "server.sampled",
+        "server.unanswered",
         "subscription.confirmed",
         "worker.ready",
         "worker.done",
@@ -34,6 +43,7 @@ UNSHOWN = frozenset(
 def build(history: History, judgement: Judgement) -> model.Report:
     """Return the report; pure, so judging a run folder again gives an equal one."""
     started = history.started
+    named = name_metrics(history, judgement)
     return model.Report(
         run_id=str(started.get("run_id", "unknown")),
         started_at=str(started.get("started_at", "unknown")),
@@ -47,10 +57,13 @@ def build(history: History, judgement: Judgement) -> model.Report:
         environment=_describe_environment(history),
         warnings=list(judgement.notes),
         iterations=[
-            _build_iteration(told, judged)
+            _build_iteration(told, judged, named)
             for told, judged in zip(history.iterations, judgement.iterations, strict=True)
         ],
-        metrics=_build_metrics(history, judgement),
+        metrics={
+            text: model.Metric(**summarise(name, judgement.metrics[name].select(labels)))
+            for text, (name, labels) in named.items()
+        },
         findings=[model.Finding(**_plain(asdict(one))) for one in judgement.findings],
     )
 
@@ -75,9 +88,12 @@ def _describe_environment(history: History) -> model.Environment:
     host = started.get("host")
     ready = next(iter(history.of_kind("worker.ready")), {})
     adapter = ready.get("adapter") or {}
-    servers = {event["name"]: event for event in history.of_kind("server.described")}
+    servers: dict[str, Mapping[str, Any]] = {}
+    for event in history.of_kind("server.described"):
+        servers.setdefault(event["name"], event)
     return model.Environment(
         backend=started.get("backend"),
+        clients_via=next((one.get("via") for one in history.of_kind("proxies.started")), None),
         host=tame(host),
         cores=host.get("cores") if isinstance(host, Mapping) else None,
         python=started.get("python"),
@@ -87,21 +103,46 @@ def _describe_environment(history: History) -> model.Environment:
             options=tame(adapter.get("options") or {}),
         ),
         servers=[
-            model.Server(name=name, version=event.get("version"), config=tame(event.get("config")))
+            model.Server(
+                name=name,
+                version=event.get("version"),
+                versions=_versions_of(name, history),
+                config=tame(event.get("config")),
+            )
             for name, event in servers.items()
         ],
     )
 
 
-def _build_iteration(told: Iteration, judged: IterationJudgement) -> model.Iteration:
+def _versions_of(name: str, history: History) -> list[str]:
+    """Return the releases that a server was, each once, the first first."""
+    described = history.of_kind("server.described")
+    told = [str(one["version"]) for one in described if one["name"] == name and one.get("version")]
+    return list(dict.fromkeys(told))
+
+
+def _build_iteration(
+    told: Iteration, judged: IterationJudgement, named: Mapping[str, tuple[str, Wanted]]
+) -> model.Iteration:
     disconnects = judged.facts.get("disconnects", {})
+    noticed = judged.facts.get("noticed", {})
+    proven = judged.facts.get("proven", {})
     happenings = list(_happenings(told))
     start, width, delivered = judged.rate
+    metrics = {}
+    for text, (name, labels) in named.items():
+        own = judged.metrics[name].select(labels)
+        metrics[text] = model.IterationMetric(**summarise(name, own), **list_values(own))
     return model.Iteration(
         index=told.index,
         verdict=judged.verdict.value,
-        faults=[_build_fault(told, window) for window in told.faults],
+        schedule=[tame(step) for step in told.schedule or ()],
+        faults=[
+            _build_fault(told, window, noticed.get(window.name, ()), proven=proven.get(window.name))
+            for window in told.faults
+        ],
         messages=_build_messages(judged.messages),
+        named=[model.NamedMessage.model_validate(one) for one in judged.facts.get("named", ())],
         clients=[
             model.ClientStory(
                 name=client.name,
@@ -116,10 +157,30 @@ def _build_iteration(told: Iteration, judged: IterationJudgement) -> model.Itera
             model.Outage(name=name, **facts)
             for name, facts in judged.facts.get("watchdog", {}).items()
         ],
+        streams=list(_build_streams(judged.facts)),
         rate=model.Rate(start=start, width=width, delivered=delivered),
+        metrics=metrics,
+        disturbance=model.Disturbance(
+            lag=max(judged.facts.get("lags", {}).values(), default=0.0),
+            late_senders=judged.facts.get("late_senders", []),
+        ),
         timeline=happenings[:MAX_HAPPENINGS],
         timeline_left_out=max(0, len(happenings) - MAX_HAPPENINGS),
     )
+
+
+def _build_streams(facts: Mapping[str, Any]) -> Iterator[model.Stream]:
+    """Yield the streams that could be judged; where a check crashed, its part is zero."""
+    places = facts.get("stream_places", {})
+    consumers = facts.get("stream_consumers", {})
+    for name, loss in facts.get("stream_losses", {}).items():
+        unknown = {"duplicates": 0, "sequence_conflicts": 0}
+        replicas = [model.StreamReplica(**one) for one in loss["replicas"]]
+        yield model.Stream(
+            name=name,
+            **{**unknown, **places.get(name, {}), **loss, "replicas": replicas},
+            consumers=[model.StreamConsumer(**one) for one in consumers.get(name, ())],
+        )
 
 
 def _first_server(told: Iteration, client: str) -> str | None:
@@ -127,7 +188,13 @@ def _first_server(told: Iteration, client: str) -> str | None:
     return next((one.get("server") for one in events), None)
 
 
-def _build_fault(told: Iteration, window: FaultWindow) -> model.Fault:
+def _build_fault(
+    told: Iteration,
+    window: FaultWindow,
+    noticed: Iterable[Mapping[str, Any]],
+    *,
+    proven: bool | None,
+) -> model.Fault:
     def at(at_ns: int | None) -> float | None:
         return None if at_ns is None else told.relative_s(at_ns)
 
@@ -151,6 +218,9 @@ def _build_fault(told: Iteration, window: FaultWindow) -> model.Fault:
         heal_start=at(window.heal_started_ns),
         heal_done=at(window.healed_ns),
         proof=shown,
+        proven=proven,
+        noticed=[model.Notice(**one) for one in noticed],
+        late_s=window.late_s,
     )
 
 
@@ -168,6 +238,7 @@ def _build_probing(told: Iteration, look: Probing) -> model.Proof:
                 cut=link.cut,
                 sent=link.sent,
                 received=link.received,
+                via=link.via,
             )
             for link in look.links
         ],
@@ -186,56 +257,11 @@ def _build_messages(counts: Mapping[str, Mapping[str, int]]) -> model.Messages |
 
 
 def _happenings(told: Iteration) -> Iterator[model.Happening]:
-    for event in sorted(told.events, key=lambda one: int(one["at_ns"])):
-        if event["kind"] in UNSHOWN:
-            continue
+    shown = [one for one in told.events if one["kind"] not in UNSHOWN]
+    for event in sorted([*shown, *find_changes(told)], key=lambda one: int(one["at_ns"])):
         facts = {
             key: tame(value)
             for key, value in event.items()
             if key not in ("at_ns", "kind", "iteration", "at", "start_ns", "stop_ns")
         }
         yield model.Happening(at=told.relative_s(event["at_ns"]), kind=event["kind"], **facts)
-
-
-def _build_metrics(history: History, judgement: Judgement) -> dict[str, model.Metric]:
-    """Return every metric, and those with labels that thresholds name."""
-    metrics = {
-        name: _build_metric(name, judgement.metrics[name], {})
-        for name in METRICS
-        if name in judgement.metrics
-    }
-    for text in history.scenario.get("thresholds") or {}:
-        try:
-            selector = parse_selector(text)
-        except ValueError:
-            continue  # the check of thresholds has said so
-        if selector.labels and selector.metric in judgement.metrics:
-            found = judgement.metrics[selector.metric]
-            metrics[text] = _build_metric(selector.metric, found, selector.labels)
-    return metrics
-
-
-def _build_metric(
-    name: str, values: PooledSamples | PooledTally, labels: Mapping[str, str]
-) -> model.Metric:
-    metric = METRICS[name]
-    found = values.select(labels)
-    if isinstance(found, Count):
-        ratio = found.count / found.of if found.of else None
-        return model.Metric(
-            kind="counter", unit=metric.unit, n=found.of, count=found.count, ratio=ratio
-        )
-    return model.Metric(kind="distribution", unit=metric.unit, **_summarise(found))
-
-
-def _summarise(found: Distribution) -> dict[str, Any]:
-    summary: dict[str, Any] = {"n": found.n, "censored": found.censored}
-    bounds = []
-    for name in DISTRIBUTION_STATISTICS:
-        interval = found.statistic(name)
-        if name in summary or interval is None:
-            continue
-        summary[name] = interval.lower
-        if not interval.exact:
-            bounds.append(name)
-    return {**summary, "lower_bounds": bounds}

@@ -6,9 +6,10 @@ count from the start of their iteration. A number that is not known is null.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 VERSION: Literal["1"] = "1"
 
@@ -17,7 +18,7 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class Part(BaseModel):
-    """Be a frozen part of the report without NaN or infinity in it."""
+    """Be a frozen part of a document, such as the report, without NaN or infinity in it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -31,17 +32,22 @@ class Client(Part):
 
 
 class Server(Part):
-    """A server and its configuration, without secrets."""
+    """A server and its configuration, without secrets.
+
+    `version` is what it was started as first, `versions` are all that it was, in that order.
+    """
 
     name: str
     version: str | None = None
+    versions: list[str] = Field(default_factory=list)
     config: Any = None
 
 
 class Environment(Part):
-    """Where it ran."""
+    """Where it ran; `clients_via` is what clients went through (``proxy``), null if nothing."""
 
     backend: str | None = None
+    clients_via: str | None = None
     host: Any = None
     cores: int | None = None
     python: str | None = None
@@ -50,30 +56,62 @@ class Environment(Part):
 
 
 class ProbedLink(Part):
-    """Probes over one link, one way; `cut` says that, by whatever fault, none was to pass."""
+    """Probes over one link, one way; `cut` says that, by whatever fault, none was to pass.
+
+    `via` is what stood in for the network (``proxy``), null if nothing did.
+    """
 
     source: str
     target: str
     cut: bool
     sent: Count
     received: Count
+    via: str | None = None
 
 
 class Proof(Part):
     """One thing that was seen of a fault: how it struck, its effect, its undo or a failure.
 
-    `links` are the counts of the kind ``probes``: a look at links before, during or after.
+    ``held`` is the effect as seen once more right before the heal.
+
+    `links` are the counts of the kind ``probes``: a look at links before, during,
+    right before the heal or after.
     """
 
     at: float
     node: str | None
-    kind: Literal["hit", "effect", "undo", "failure", "probes"]
+    kind: Literal["hit", "effect", "held", "undo", "failure", "probes"]
     what: str
     links: list[ProbedLink] | None = None
 
 
+class Notice(Part):
+    """What a server noticed of a fault, or should have, by samples of its own view.
+
+    ``route-gone``: it no longer lists its routes to `peer`. ``connection-closed``: it closed
+    connections of `clients`, for a `reason` in its own words. `after_s` counts from the
+    instant of the hit; it may truly be up to `resolution_s` less. With `censored` it had not
+    noticed by then, and `at` is null.
+    """
+
+    server: str
+    peer: str | None
+    what: Literal["route-gone", "connection-closed"]
+    reason: str | None
+    clients: list[str]
+    at: float | None
+    after_s: float
+    resolution_s: float
+    censored: bool
+
+
 class Fault(Part):
-    """A fault of an iteration; the times are null as far as it did not come."""
+    """A fault of an iteration; the times are null as far as it did not come.
+
+    `proven`: it struck what it was aimed at, its effect and its undo were seen, and nothing
+    else was struck; null where that was not judged. `late_s`: how much later than planned it
+    began, since a fault before it was still being healed.
+    """
 
     name: str
     action: str
@@ -83,6 +121,9 @@ class Fault(Part):
     heal_start: float | None
     heal_done: float | None
     proof: list[Proof]
+    proven: bool | None = None
+    noticed: list[Notice] = Field(default_factory=list)
+    late_s: float = 0.0
 
 
 class PhaseMessages(Part):
@@ -135,6 +176,11 @@ class Disconnect(Part):
     reconnected_to: str | None
     censored: bool
 
+    @property
+    def told(self) -> bool:
+        """Tell whether the client itself said that its connection was lost."""
+        return self.sign not in (None, "silence")
+
 
 class ClientStory(Part):
     """A client; `server` is the node it was connected to first."""
@@ -157,12 +203,116 @@ class Outage(Part):
     censored: bool
 
 
+class NamedFate(Part):
+    """What became of a named message at one subscriber; defined by the check `named`.
+
+    `server` is the node it was on when the message came, else when it was attempted. `at` and
+    `latency` (from when it was due) are null unless it was delivered; `copies` is how often.
+    """
+
+    name: str
+    server: str | None
+    fate: Literal[
+        "delivered",
+        "lost",
+        "uncertain",
+        "not-sent",
+        "not-delivered",
+        "not-confirmed",
+        "closed",
+        "unrecorded",
+    ]
+    at: float | None
+    latency: float | None
+    copies: Count
+
+
+class NamedMessage(Part):
+    """A message that the scenario names, and what happened to it.
+
+    `server` is the node that its publisher was on, null without connection; `phase` is the
+    one in which it was `due`, null after the end of the load.
+    """
+
+    workload: str
+    text: str
+    publisher: str
+    server: str | None
+    due: float
+    phase: str | None
+    attempted: float | None
+    outcome: Literal["accepted", "refused", "unknown", "not-attempted", "unrecorded"]
+    subscribers: list[NamedFate]
+
+
+class StreamReplica(Part):
+    """What the audit found of one replica; `healthy` is what its node said, null if not asked.
+
+    `lost` acked messages are absent: `prefix` and `postfix` of them at the ends of what was
+    acknowledged, `middle` between. `uncertain` ones the stream may have removed itself.
+    """
+
+    server: str
+    stored: Count
+    lost: Count
+    uncertain: Count
+    prefix: Count
+    middle: Count
+    postfix: Count
+    healthy: bool | None
+
+
+class StreamConsumer(Part):
+    """What a consumer delivered of what it was to deliver; see the check `consumption`."""
+
+    name: str
+    expected: Count
+    delivered: Count
+    lost: Count
+    uncertain: Count
+    redelivered: Count
+    duplicates: Count
+    out_of_order: Count
+
+
+class Stream(Part):
+    """What became of a stream's messages; see the checks `stream-loss` and `stream-order`.
+
+    `unread` says by node why a replica could not be judged. `removed` messages are gone as
+    the stream's limits or retention allow.
+    """
+
+    name: str
+    acked: Count
+    lost: Count
+    uncertain: Count
+    removed: Count
+    recovered: Count
+    duplicates: Count
+    sequence_conflicts: Count
+    replicas: list[StreamReplica]
+    unread: dict[str, str]
+    consumers: list[StreamConsumer]
+
+
 class Rate(Part):
     """First arrivals over time: bin k counts from `start` + k * `width`, in seconds."""
 
     start: float
     width: float
     delivered: list[Count]
+
+
+class Disturbance(Part):
+    """How far the machine or the harness itself disturbed an iteration.
+
+    `lag` is how late a worker's own loop was at worst under load, in seconds, 0 where that was
+    less than 50 ms: what it saw may be stamped late by as much. `late_senders` had more than
+    1 % of their messages in steady sent more than 50 ms after they were due.
+    """
+
+    lag: float = 0.0
+    late_senders: list[str] = Field(default_factory=list)
 
 
 class Happening(BaseModel):
@@ -175,15 +325,26 @@ class Happening(BaseModel):
 
 
 class Iteration(Part):
-    """One pass through the phases; `messages` is null where they could not be counted."""
+    """One pass through the phases; `messages` is null where they could not be counted.
+
+    `schedule` are the faults that it set out to carry out, as one would write them in a
+    scenario: what repeats is written out, what is random is drawn. `named` are the messages
+    that the scenario names, sender by sender in the order in which they were due. `metrics`
+    are its own, by the same names as those of the run.
+    """
 
     index: int
     verdict: VerdictName
+    schedule: list[dict[str, Any]] = Field(default_factory=list)
     faults: list[Fault]
     messages: Messages | None
+    named: list[NamedMessage] = Field(default_factory=list)
     clients: list[ClientStory]
     watchdog: list[Outage]
+    streams: list[Stream] = Field(default_factory=list)
     rate: Rate
+    metrics: dict[str, IterationMetric] = Field(default_factory=dict)
+    disturbance: Disturbance = Field(default_factory=Disturbance)
     timeline: list[Happening]
     timeline_left_out: Count = 0
 
@@ -209,6 +370,18 @@ class Metric(Part):
     lower_bounds: list[str] = Field(default_factory=list)
     count: Count | None = None
     ratio: float | None = None
+
+
+class IterationMetric(Metric):
+    """A metric of one iteration, with the values themselves where there are few.
+
+    `values` are those that are known exactly, `lower_values` the censored ones as their lower
+    bounds, both ascending and in `unit`; null where there are more than 256 in all, and for
+    counters.
+    """
+
+    values: list[float] | None = None
+    lower_values: list[float] | None = None
 
 
 class Finding(Part):
@@ -253,3 +426,26 @@ class Report(Part):
     iterations: list[Iteration]
     metrics: dict[str, Metric]
     findings: list[Finding]
+
+    _folder: Path | None = PrivateAttr(default=None)
+
+    @property
+    def passed(self) -> bool:
+        """Tell whether the verdict is ``pass``."""
+        return self.verdict == "pass"
+
+    @property
+    def thresholds(self) -> list[Finding]:
+        """Return what was found of each condition of the scenario's thresholds, in its order."""
+        return [finding for finding in self.findings if finding.condition is not None]
+
+    @property
+    def folder(self) -> Path | None:
+        """Return the run folder; None when that is not known here."""
+        return self._folder
+
+    def found_in(self, folder: Path) -> Self:
+        """Return the same report, with the run folder that it belongs to."""
+        placed = self.model_copy()
+        placed._folder = folder  # noqa: SLF001 - its own
+        return placed

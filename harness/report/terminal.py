@@ -2,44 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.report.model import Fault, Finding, Iteration, Report
+from harness.report.model import Fault, Iteration, Report
+from harness.report.named import print_named
+from harness.report.notices import print_notices
+from harness.report.streams import print_streams
 from harness.report.timeline import draw_timeline
-from harness.scenario.metrics import METRICS
-from harness.scenario.thresholds import format_value, parse_selector
+from harness.report.words import (
+    SEVERITY,
+    THRESHOLDS,
+    describe_proof,
+    describe_sign,
+    describe_unnoticed,
+    name_messages,
+    show,
+    telling,
+    told_apart,
+    worst_iteration,
+)
 from harness.units import human_duration
 
 STYLES = {"pass": "bold green", "inconclusive": "bold yellow", "fail": "bold red"}
-SEVERITY = ("pass", "inconclusive", "fail")
 MAX_ROWS = 20
 MAX_WIDTH = 100
-THRESHOLDS = "thresholds"
-CUTTING = ("completion", "interrupted")
-ALWAYS = ("intended", "accepted", "delivered", "lost", "duplicates", "out_of_order")
-WHEN_ANY = ("acked", "refused", "unknown", "recovered")
 
 
 def print_report(report: Report, run_folder: Path, console: Console) -> None:
     """Print the report; readable in 80 columns, without colour and through a pipe."""
+    print_findings(report, run_folder, console)
+    print_places(run_folder, console)
+
+
+def print_findings(report: Report, run_folder: Path, console: Console) -> None:
+    """Print all of the report but where it lies."""
     _print_verdict(report, console)
     _print_thresholds(report, console)
     _print_findings(report, console)
     if report.iterations:
-        shown = max(report.iterations, key=lambda one: SEVERITY.index(one.verdict))
+        shown = worst_iteration(report)
         if len(report.iterations) > 1:
             _print_iterations(report, shown, console)
         _print_faults(shown.faults, console)
         _print_reconnects(shown, console)
+        print_notices(shown.faults, console)
+        print_named(shown.named, console)
         _print_messages(shown, console)
+        print_streams(shown.streams, console)
         _print_timeline(shown, console)
     for warning in report.warnings:
         console.print(Text(f"note: {warning}", style="yellow"))
+    for replay in sorted(run_folder.glob("replay*.yaml")):
+        command = f"the same faults again: nats-harness run {shlex.quote(str(replay))}"
+        console.print(Text(command), soft_wrap=True)
+
+
+def print_places(run_folder: Path, console: Console, page: Path | None = None) -> None:
+    """Print where the page lies, if there is one, and on the last line where report.json does."""
+    if page is not None:
+        console.print(Text(str(page.absolute())), soft_wrap=True)
     console.print(Text(str((run_folder / "report.json").absolute())), soft_wrap=True)
 
 
@@ -48,22 +75,12 @@ def _verdict(name: str) -> Text:
 
 
 def _print_verdict(report: Report, console: Console) -> None:
-    environment = report.environment
-    versions = dict.fromkeys(server.version for server in environment.servers if server.version)
-    facts = [
-        f"seed {report.seed}",
-        environment.backend or "",
-        f"nats-server {', '.join(versions)}" if versions else "",
-        f"{environment.client.adapter} {environment.client.version}"
-        if environment.client.adapter
-        else "",
-    ]
     line = Text()
     line.append(report.verdict.upper(), style=STYLES[report.verdict])
     if report.interrupted:
         line.append(" (INTERRUPTED)", style="bold red")
     line.append(f"  {report.scenario.get('name', '')}", style="bold")
-    line.append(f"  ({'; '.join(fact for fact in facts if fact)})")
+    line.append(f"  ({'; '.join(told_apart(report))})")
     console.print(line)
 
 
@@ -100,36 +117,16 @@ def _print_thresholds(report: Report, console: Console) -> None:
             _verdict(one.verdict),
             one.metric or "",
             one.condition or "",
-            _show(one, one.value, bound=one.at_least),
-            _show(one, one.margin, bound=False),
+            show(one, one.value, bound=one.at_least),
+            show(one, one.margin, bound=False),
             "-" if one.n is None else str(one.n),
         )
     console.print(table)
 
 
-def _show(finding: Finding, value: float | None, *, bound: bool) -> str:
-    if value is None or finding.metric is None or finding.statistic is None:
-        return "-"
-    metric = METRICS[parse_selector(finding.metric).metric]
-    return (">= " if bound else "") + format_value(value, finding.statistic, metric)
-
-
 def _print_findings(report: Report, console: Console) -> None:
-    """Print what is not a pass, causes before thresholds, with what to do about it.
-
-    Of thresholds, the table above says all but why one is inconclusive; in a run that was
-    cut short the reason is the same for all, and has been told.
-    """
-    cut = any(one.check in CUTTING and one.verdict != "pass" for one in report.findings)
-    causes = [one for one in report.findings if one.check != THRESHOLDS]
-    doubts = [
-        one
-        for one in report.findings
-        if one.check == THRESHOLDS and one.verdict == "inconclusive" and not cut
-    ]
-    for one in (*causes, *doubts):
-        if one.verdict == "pass":
-            continue
+    """Print what is not a pass, causes before thresholds, with what to do about it."""
+    for one in telling(report):
         several = len(report.iterations) > 1 and one.iteration is not None
         where = f" [iteration {one.iteration}]" if several else ""
         line = _verdict(one.verdict).append(f" {one.check}{where}: {one.detail}", style="default")
@@ -149,7 +146,7 @@ def _print_faults(faults: Sequence[Fault], console: Console) -> None:
         return
     table = _table("fault", "on", "from", "to", "proof", numbers=("from", "to"))
     for fault in faults:
-        seen = "; ".join(dict.fromkeys(_describe_proof(fault)))
+        seen = "; ".join(describe_proof(fault))
         _add(
             table,
             f"{fault.name} ({fault.action})",
@@ -159,14 +156,6 @@ def _print_faults(faults: Sequence[Fault], console: Console) -> None:
             seen or "none",
         )
     console.print(table)
-
-
-def _describe_proof(fault: Fault) -> Iterator[str]:
-    for one in fault.proof:
-        if one.kind == "failure":
-            yield f"FAILED: {one.what}"
-        elif one.kind not in ("hit", "probes"):
-            yield one.what
 
 
 def _at(at: float | None) -> str:
@@ -187,15 +176,19 @@ def _print_reconnects(iteration: Iteration, console: Console) -> None:
         numbers=("noticed", "back", "tries"),
     )
     for client, one in rows[:MAX_ROWS]:
-        _add(
-            table,
-            client.name,
-            f"{one.server or '?'} > {one.reconnected_to or '?'}",
-            one.sign or "none",
-            _duration(one.detection_time, bound=one.sign in (None, "silence")),
-            _duration(one.reconnect_latency, bound=one.censored),
-            str(one.attempts),
-        )
+        sign, server = describe_sign(one), one.server or "?"
+        if one.told:
+            _add(
+                table,
+                client.name,
+                f"{server} > {one.reconnected_to or '?'}",
+                sign,
+                _duration(one.detection_time, bound=False),
+                _duration(one.reconnect_latency, bound=one.censored),
+                str(one.attempts),
+            )
+        else:  # it never disconnected, so there is nothing to come back from
+            _add(table, client.name, server, sign, describe_unnoticed(one), "-", "-")
     console.print(table)
     if len(rows) > MAX_ROWS:
         _say(console, f"and {len(rows) - MAX_ROWS} more in report.json")
@@ -209,7 +202,7 @@ def _print_messages(iteration: Iteration, console: Console) -> None:
     messages = iteration.messages
     if messages is None:
         return
-    names = [*ALWAYS, *(name for name in WHEN_ANY if getattr(messages, name))]
+    names = name_messages(messages)
     heads = [name.replace("_", " ") for name in names]
     table = _table("messages", *heads, numbers=heads)
     for phase, counts in messages.by_phase.items():

@@ -1,49 +1,32 @@
-"""Write report.json: whole or not at all."""
+"""Write models such as the report as JSON."""
 
 from __future__ import annotations
 
-import os
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 
-from harness.errors import ReportError
+from pydantic import BaseModel
+
+from harness.files import write_whole
 from harness.report.model import Report
 
 
 def write_report(report: Report, path: Path) -> None:
-    """Replace `path` by the report; after a crash there is the old file or the new one.
+    """Replace `path` by the report; see `write_json`."""
+    write_json(report, path)
 
-    Raises:
-        ReportError: it cannot be written; nothing is left beside an old file.
+
+def write_json(model: BaseModel, path: Path, *, compact: bool = False) -> None:
+    """Replace `path` by a model's JSON; see `write_whole`.
+
+    Args:
+        model: what to write.
+        path: the file.
+        compact: without indentation, and without what is null.
     """
-    content = (report.model_dump_json(indent=2) + "\n").encode()
-    try:
-        _replace(path, content)
-    except OSError as error:
-        raise ReportError(f"cannot write {path}: {error.strerror or error}") from error
+    write_whole(path, render_json(model, compact=compact))
 
 
-def _replace(path: Path, content: bytes) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), 0o644)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            Path(name).unlink()
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def render_json(model: BaseModel, *, compact: bool = False) -> bytes:
+    """Return a model's JSON as `write_json` writes it."""
+    indent = None if compact else 2
+    return (model.model_dump_json(indent=indent, exclude_none=compact) + "\n").encode()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
-from harness.errors import ScenarioError
+from harness.errors import ScenarioError, UsageError
 from harness.scenario.problems import expectation, show, suggestion
-from harness.scenario.quantities import read_duration, read_size
+from harness.scenario.quantities import MAX_COUNT, read_duration, read_size
 
 OptionKind = Literal["duration", "integer", "boolean", "size"]
 OptionValue = float | int | bool | str
@@ -17,11 +18,12 @@ OptionValue = float | int | bool | str
 
 @dataclass(frozen=True)
 class Option:
-    """An option's kind, its default in base units, and the least value that makes sense."""
+    """An option's kind, its default in base units, and the range that makes sense."""
 
     kind: OptionKind
     default: OptionValue | None
     least: float = 0
+    most: float = MAX_COUNT  # of integers; quantities have bounds of their own
 
 
 OPTIONS: Mapping[str, Mapping[str, Option]] = MappingProxyType(
@@ -59,6 +61,8 @@ def parse_option(adapter: str, name: str, raw: Any) -> OptionValue:
     value = _READERS[option.kind](raw)
     if not isinstance(value, bool | str) and value < option.least:
         raise ValueError(f"expected at least {_least(option)}, found {show(raw)}")
+    if option.kind == "integer" and not isinstance(value, bool | str) and value > option.most:
+        raise ValueError(f"expected at most {option.most}, found {show(raw)}")
     return value
 
 
@@ -78,6 +82,28 @@ def parse_options(adapter: str, raw: Mapping[str, Any]) -> dict[str, OptionValue
     if problems:
         raise ScenarioError("\n".join(problems))
     return values
+
+
+def option_of_text(adapter: str, text: str) -> tuple[str, OptionValue]:
+    """Return name and value, as a scenario would hold it, of an option such as ``no_echo=true``.
+
+    Raises:
+        UsageError: it is not of that form, unknown, or has no usable value.
+    """
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--client-option: expected NAME=VALUE, found {text!r}")
+    known = OPTIONS[adapter].get(name)
+    raw: OptionValue = value
+    if known is not None and known.kind == "boolean":
+        raw = {"true": True, "false": False}.get(value, value)
+    elif known is not None and known.kind == "integer" and re.fullmatch(r"-?\d+", value):
+        raw = int(value)
+    try:
+        parse_option(adapter, name, raw)
+    except ValueError as error:
+        raise UsageError(f"--client-option {name}: {error}") from error
+    return name, raw
 
 
 def effective_options(adapter: str, raw: Mapping[str, Any]) -> dict[str, OptionValue | None]:

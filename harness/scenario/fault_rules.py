@@ -9,12 +9,37 @@ from math import inf
 from harness.clock import seconds, to_ns
 from harness.scenario.model import FaultStep, Scenario
 from harness.scenario.problems import KeyPath, Problem, suggestion
-from harness.scenario.targets import Attached, Nodes, Target, TargetError, parse_target
+from harness.scenario.schedule import plain_steps
+from harness.scenario.stream_rules import check_led
+from harness.scenario.targets import Attached, Led, Nodes, Target, TargetError, parse_target
 from harness.scenario.vocabulary import Vocabulary
 from harness.units import format_duration
 
-PROCESS_ACTIONS = frozenset({"stop", "kill", "pause", "restart", "lame-duck", "rolling-restart"})
-_ENDS_BY_ITSELF = frozenset({"rolling-restart"})  # takes no duration, so only its start is known
+PROCESS_ACTIONS = frozenset(
+    {
+        "stop",
+        "kill",
+        "pause",
+        "restart",
+        "lame-duck",
+        "rolling-restart",
+        "clock-skew",
+        "cpu-limit",
+        "disconnect",
+        "command",
+        "corrupt",
+        "upgrade",
+        "power-loss",
+        "rollback",
+        "disk-full",
+        "slow-disk",
+    }
+)
+JOINTS = ("gateways", "leafnodes")  # what `between` may ask for that not every cluster has
+_GIVEN_BY = {"gateways": "clusters", "leafnodes": "leafnodes"}
+_ENDS_BY_ITSELF = frozenset(
+    {"rolling-restart", "upgrade"}
+)  # takes no duration, so only its start is known
 
 
 def check_fault_names(scenario: Scenario, _: Vocabulary) -> Iterator[Problem]:
@@ -29,15 +54,17 @@ def check_fault_names(scenario: Scenario, _: Vocabulary) -> Iterator[Problem]:
 
 def check_fault_targets(scenario: Scenario, _: Vocabulary) -> Iterator[Problem]:
     """Targets exist, and are not empty sets."""
-    for index, step in enumerate(scenario.faults):
+    for index, step in _written(scenario):
         path: KeyPath = ("faults", index, "target")
         try:
-            target = parse_target(step.target, step.count, scenario.cluster.nodes)
+            target = _parse(step, scenario)
         except TargetError as error:
             yield Problem(path if error.index is None else (*path, error.index), str(error))
             continue
         if isinstance(target, Attached):
             yield from _check_attached(target, scenario, path)
+        elif isinstance(target, Led):
+            yield from check_led(target, scenario, path)
         elif target.size == 0:
             message = f"a minority of {len(target.names)} is no node at all; expected 3 or more"
             yield Problem(path if step.count == "all" else ("faults", index, "count"), message)
@@ -56,26 +83,60 @@ def _check_attached(target: Attached, scenario: Scenario, path: KeyPath) -> Iter
 
 def check_fault_places(scenario: Scenario, _: Vocabulary) -> Iterator[Problem]:
     """Each fault is possible in this cluster, as far as the fault itself can tell."""
-    groups = {
+    groups = client_groups(scenario)
+    sites = scenario.cluster.sites
+    for index, step in _written(scenario):
+        for path, message in step.impossibilities(sites.nodes, groups, sites):
+            yield Problem(("faults", index, *path), message)
+        for path, message in step.unmet(scenario.cluster):
+            yield Problem(("faults", index, *path), message)
+        if (problem := _unjoined(step, scenario)) is not None:
+            yield Problem(("faults", index, "between"), problem)
+
+
+def client_groups(scenario: Scenario) -> dict[str, tuple[str, ...]]:
+    """Return the names of each workload's client groups, by the workload's name."""
+    return {
         workload.name: tuple(f"{workload.name}-{role}" for role in workload.roles)
         for workload in scenario.workloads
     }
+
+
+def _written(scenario: Scenario) -> Iterator[tuple[int, FaultStep]]:
+    """Yield the faults as the user wrote them, each with its place; what is drawn is apart."""
     for index, step in enumerate(scenario.faults):
-        for path, message in step.impossibilities(scenario.cluster.nodes, groups):
-            yield Problem(("faults", index, *path), message)
+        if isinstance(step, FaultStep):
+            yield index, step
+
+
+def _unjoined(step: FaultStep, scenario: Scenario) -> str | None:
+    """Say that no target has a link of the kind that `between` asks for; None when one has."""
+    between = getattr(step, "between", None)
+    sites = scenario.cluster.sites
+    if between not in JOINTS:
+        return None
+    kinds = {sites.joint(one, other) for one, other in combinations(sites.nodes, 2)}
+    if between not in kinds:
+        return f"there are no {between} in this cluster; see cluster.{_GIVEN_BY[between]}"
+    target = _nodes_of(step, scenario)
+    if target is None or any(
+        sites.joint(one, other) == between for one in target.names for other in sites.nodes
+    ):
+        return None
+    return f"{', '.join(target.names)} has none of the {between}"
 
 
 def check_fault_windows(scenario: Scenario, _: Vocabulary) -> Iterator[Problem]:
     """Faults end, and within the fault phase where the scenario says how long that is."""
     phase = scenario.phases.fault
     if phase is None:
-        for index, step in enumerate(scenario.faults):
+        for index, step in _written(scenario):
             if step.duration is None and not step.self_timed:
                 message = f"{step.action} needs a duration, or phases.fault to last until"
                 yield Problem(("faults", index), message)
         return
     limit = f"phases.fault ends at {format_duration(phase)}"
-    for index, step in enumerate(scenario.faults):
+    for index, step in _written(scenario):
         if step.duration is None:
             if step.at >= phase:
                 message = f"starts at {format_duration(step.at)}, but {limit}"
@@ -86,6 +147,18 @@ def check_fault_windows(scenario: Scenario, _: Vocabulary) -> Iterator[Problem]:
             yield Problem(("faults", index, key), f"the fault ends at {end}, but {limit}")
 
 
+def check_fault_pasts(scenario: Scenario, _: Vocabulary) -> Iterator[Problem]:
+    """What a fault goes back to is a time at which the run has begun to look ahead."""
+    steady = scenario.phases.steady
+    for index, step in _written(scenario):
+        back = getattr(step, "back", None)
+        if back is not None and step.lead_s > steady + step.at:
+            path: KeyPath = ("faults", index, "back")
+            room = format_duration(seconds(to_ns(steady) + to_ns(step.at)))
+            message = f"{format_duration(back)} before that, phases.steady has not begun: it is "
+            yield Problem(path, f"{message}{room} from there to `at`, and 100ms more are needed")
+
+
 def check_fault_overlaps(scenario: Scenario, _: Vocabulary) -> Iterator[Problem]:
     """Process faults do not share a node at one time: they could not each be proven.
 
@@ -93,22 +166,31 @@ def check_fault_overlaps(scenario: Scenario, _: Vocabulary) -> Iterator[Problem]
     to tell.
     """
     known = []
-    for index, step in enumerate(scenario.faults):
-        target = _nodes_of(step, scenario)
-        if step.action in PROCESS_ACTIONS and target is not None:
+    for index, step in plain_steps(scenario):
+        target = _nodes_of(step, scenario) if step.action in PROCESS_ACTIONS else None
+        if target is not None:
             known.append((index, step, target))
-    for (_first, one, hit), (second, other, also_hit) in combinations(known, 2):
+    told: set[tuple[int, int]] = set()
+    for (first, one, hit), (second, other, also_hit) in combinations(known, 2):
+        if first == second or (first, second) in told or not _together(one, other):
+            continue  # occurrences of one step have a rule of their own
         shared = _surely_shared(hit, also_hit)
-        if shared is not None and _together(one, other):
+        if shared is not None:
+            told.add((first, second))
             yield Problem(("faults", second, "at"), _overlap_message(one, other, shared))
 
 
 def _nodes_of(step: FaultStep, scenario: Scenario) -> Nodes | None:
     try:
-        target: Target = parse_target(step.target, step.count, scenario.cluster.nodes)
+        target = _parse(step, scenario)
     except TargetError:
         return None  # already a problem of its own
     return target if isinstance(target, Nodes) else None
+
+
+def _parse(step: FaultStep, scenario: Scenario) -> Target:
+    spec = scenario.cluster
+    return parse_target(step.target, step.count, spec.nodes, spec.sites.names)
 
 
 def _surely_shared(one: Nodes, other: Nodes) -> str | None:
@@ -121,7 +203,7 @@ def _surely_shared(one: Nodes, other: Nodes) -> str | None:
 
 
 def _together(one: FaultStep, other: FaultStep) -> bool:
-    return one.at <= _end(other) and other.at <= _end(one)
+    return one.at - one.lead_s <= _end(other) and other.at - other.lead_s <= _end(one)
 
 
 def _end(step: FaultStep) -> float:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from harness.errors import ScenarioError
 from harness.scenario.advice import advise
+from harness.scenario.compose_source import read_project
 from harness.scenario.model import Scenario
-from harness.scenario.problems import Position, Problem, format_path
-from harness.scenario.reading import MAX_BYTES, position_of, read_tree
+from harness.scenario.planting import NOWHERE, plant
+from harness.scenario.problems import KeyPath, Position, Problem, format_path
+from harness.scenario.reading import MAX_BYTES, Reading, position_of, read_tree
 from harness.scenario.rules import check_rules
 from harness.scenario.tree import Entries, Node, describe, locate
 from harness.scenario.validation import draft_scenario
@@ -27,6 +30,17 @@ class Loaded:
     scenario: Scenario
     warnings: tuple[str, ...]
     source: str
+    root: Node | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what is remarkable about a Compose file, one line each."""
+        compose = self.scenario.cluster.compose
+        return () if compose is None else compose.notes
+
+    def line(self, path: KeyPath, message: str, *, at_key: bool = False) -> str:
+        """Return the line that says what is wrong at a key, with its place in the file."""
+        return _lines([Problem(path, message, at_key)], self.root, self.source)[0]
 
 
 def load(path: Path, vocabulary: Vocabulary) -> Loaded:
@@ -52,22 +66,41 @@ def load(path: Path, vocabulary: Vocabulary) -> Loaded:
         byte = raw[error.start]
         message = f"expected UTF-8 text, found the byte 0x{byte:02X}"
         raise ScenarioError(f"{source}:{place.line}:{place.column}: {message}") from error
-    return loads(text, source, vocabulary)
+    return loads(text, source, vocabulary, folder=path.parent)
 
 
-def loads(text: str, source: str, vocabulary: Vocabulary) -> Loaded:
+def loads(text: str, source: str, vocabulary: Vocabulary, *, folder: Path | None = None) -> Loaded:
     """Return the scenario that `text` describes.
 
     Args:
         text: one YAML document.
         source: what to call it in messages, usually its path.
         vocabulary: the actions, kinds and metrics that exist.
+        folder: what the path of a Compose file starts from; None for the working folder.
 
     Raises:
         ScenarioError: one line for each problem, each with line and column.
     """
-    source = _one_line(source)
-    reading = read_tree(text.removeprefix("\ufeff"))
+    return _understand(
+        read_tree(text.removeprefix("\ufeff")), _one_line(source), vocabulary, folder or Path()
+    )
+
+
+def load_data(data: Mapping[str, Any], vocabulary: Vocabulary, *, source: str = "") -> Loaded:
+    """Return the scenario that plain data describe: what YAML would hold, as Python has it.
+
+    Args:
+        data: mappings with text keys, lists or tuples, texts, numbers, booleans and None.
+        vocabulary: the actions, kinds and metrics that exist.
+        source: what to begin each line of a message with; nothing if empty.
+
+    Raises:
+        ScenarioError: one line for each problem, each with the key at fault.
+    """
+    return _understand(plant(data), source, vocabulary, Path())
+
+
+def _understand(reading: Reading, source: str, vocabulary: Vocabulary, folder: Path) -> Loaded:
     if not isinstance(reading.root, Entries):
         problems = reading.problems
         if reading.root is not None:
@@ -75,7 +108,8 @@ def loads(text: str, source: str, vocabulary: Vocabulary) -> Loaded:
             message = f"expected a mapping with keys such as name and workloads, found {found}"
             problems = (*problems, Problem((), message, position=reading.root.position))
         raise ScenarioError("\n".join(_lines(problems, reading.root, source)))
-    draft = draft_scenario(reading.root, vocabulary)
+    compose = read_project(reading.root, source, folder)
+    draft = draft_scenario(reading.root, vocabulary, compose)
     unreadable = {problem.path for problem in reading.problems}
     unsound = draft.unsound | {str(path[0]) for path in unreadable if path}
     found_later = [
@@ -85,27 +119,38 @@ def loads(text: str, source: str, vocabulary: Vocabulary) -> Loaded:
     # what could not be read has been reported; what stands in its place is not the user's
     problems = (
         *reading.problems,
-        *(problem for problem in found_later if problem.path not in unreadable),
+        *(
+            problem
+            for problem in found_later
+            if problem.source is not None or problem.path not in unreadable
+        ),
     )
     if problems:
         raise ScenarioError("\n".join(_lines(problems, reading.root, source)))
     warnings = _lines(advise(draft.scenario), reading.root, source)
-    return Loaded(draft.scenario, tuple(warnings), source)
+    return Loaded(draft.scenario, tuple(warnings), source, reading.root)
 
 
 def _lines(problems: Iterable[Problem], root: Node | None, source: str) -> list[str]:
     placed = sorted(
-        ((_place(problem, root), problem) for problem in problems), key=lambda pair: pair[0]
+        ((_place(problem, root), problem) for problem in problems),
+        key=lambda pair: (pair[1].source or "", pair[0]),
     )
     lines = []
     for index, (place, problem) in enumerate(placed):
-        start = f"{source}:{place.line}:{place.column}: "
+        start = _start(_one_line(problem.source or source), place)
         if index == MAX_PROBLEMS:
             lines.append(f"{start}and {len(placed) - index} more from here on")
             break
         key = f"{format_path(problem.path)}: " if problem.path else ""
         lines.append(f"{start}{key}{problem.message}")
     return list(dict.fromkeys(lines))
+
+
+def _start(source: str, place: Position) -> str:
+    if place == NOWHERE:
+        return f"{source}: " if source else ""
+    return f"{source}:{place.line}:{place.column}: "
 
 
 def _place(problem: Problem, root: Node | None) -> Position:

@@ -10,7 +10,20 @@ from typing import Any, NamedTuple
 
 KeyPath = tuple[str | int, ...]
 
-SECRET_KEYS = frozenset({"password", "token", "pass", "nkey", "seed", "credentials"})
+SECRET_KEYS = frozenset(
+    {
+        "password",
+        "passwd",
+        "pass",
+        "token",
+        "secret",
+        "nkey",
+        "seed",
+        "credentials",
+        "ek",  # of JetStream's encryption
+        "prev_ek",
+    }
+)
 REDACTED = "***"
 
 _SHOWN_CHARACTERS = 60
@@ -33,12 +46,20 @@ class Problem:
 
     `path` leads from the top of the document to the value at fault. `at_key` points at
     the key rather than at its value. `position` is set where no path can say it.
+    `source` is set where the problem lies in another file than the scenario's.
     """
 
     path: KeyPath
     message: str
     at_key: bool = False
     position: Position | None = None
+    source: str | None = None
+
+
+def holds_secret(path: Sequence[str]) -> bool:
+    """Tell by the path of keys in a server's configuration whether its value is secret."""
+    key = path[-1].lower()
+    return key in SECRET_KEYS or (path[0].lower() == "jetstream" and key.endswith("key"))
 
 
 def format_path(path: KeyPath) -> str:

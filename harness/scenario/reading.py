@@ -89,14 +89,19 @@ class _UnreadableError(Exception):
         self.problem = problem
 
 
-def read_tree(text: str) -> Reading:
-    """Return the tree of one YAML document with every problem found on the way."""
+def read_tree(text: str, noun: str = "scenario") -> Reading:
+    """Return the tree of one YAML document with every problem found on the way.
+
+    Args:
+        text: the document.
+        noun: what messages call it.
+    """
     if (forbidden := _FORBIDDEN.search(text)) is not None:
-        message = f"a scenario cannot hold the character U+{ord(forbidden[0]):04X}"
+        message = f"a {noun} cannot hold the character U+{ord(forbidden[0]):04X}"
         return Reading(None, (_at(position_of(text, forbidden.start()), message),))
     if len(text) > MAX_BYTES:
-        return Reading(None, (_at(_START, f"a scenario has at most {MAX_BYTES} bytes"),))
-    reader = _Reader(text)
+        return Reading(None, (_at(_START, f"a {noun} has at most {MAX_BYTES} bytes"),))
+    reader = _Reader(text, noun)
     try:
         root = reader.read_document()
     except _UnreadableError as stop:
@@ -142,8 +147,9 @@ def _at(position: Position, message: str, path: KeyPath = ()) -> Problem:
 class _Reader:
     """Build a tree out of parse events; `problems` grows on the way."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, noun: str) -> None:
         self.problems: list[Problem] = []
+        self._noun = noun
         self._events: Iterator[Any] = iter(YAML(typ="safe", pure=True).parse(text))
         self._reached = _START
         self._left = _START  # the end of the event before the latest
@@ -154,14 +160,14 @@ class _Reader:
         self._next()  # the start of the stream
         start = self._next()
         if isinstance(start, StreamEndEvent):
-            raise _UnreadableError(_at(_START, "the scenario is empty"))
+            raise _UnreadableError(_at(_START, f"the {self._noun} is empty"))
         if isinstance(start, DocumentStartEvent) and start.version not in (None, (1, 2)):
             raise _UnreadableError(_at(_position(start), "expected YAML 1.2 or no %YAML line"))
         root = self._node(self._next(), (), 1)
         self._next()  # the end of the document
         after = self._next()
         if not isinstance(after, StreamEndEvent):
-            message = "a scenario is one document; a second one starts here"
+            message = f"a {self._noun} is one document; a second one starts here"
             raise _UnreadableError(_at(_position(after), message))
         return root
 
@@ -186,7 +192,7 @@ class _Reader:
         if isinstance(event, AliasEvent):
             return self._alias(event, position)
         if depth > MAX_DEPTH:
-            message = f"a scenario nests at most {MAX_DEPTH} levels deep"
+            message = f"a {self._noun} nests at most {MAX_DEPTH} levels deep"
             raise _UnreadableError(_at(position, message))
         self._count(1, position)
         if event.tag is not None:
@@ -214,7 +220,7 @@ class _Reader:
     def _count(self, nodes: int, position: Position) -> None:
         self._nodes += nodes
         if self._nodes > MAX_NODES:
-            message = f"a scenario has at most {MAX_NODES} values, aliases written out"
+            message = f"a {self._noun} has at most {MAX_NODES} values, aliases written out"
             raise _UnreadableError(_at(position, message))
 
     def _scalar(self, event: Any, path: KeyPath) -> Scalar:

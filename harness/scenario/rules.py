@@ -1,36 +1,64 @@
 """The rules that span keys: each yields a problem for every place that breaks it.
 
-Rules about faults are in `fault_rules`, rules about thresholds in `threshold_rules`.
+Rules about faults are in `fault_rules`, about repetition and draws in `schedule_rules`,
+about thresholds in `threshold_rules`, about how much traffic there is in `traffic_rules`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from harness.scenario.attach_rules import check_attach_keys, check_attach_names
 from harness.scenario.client_options import parse_option
+from harness.scenario.cluster_rules import (
+    SPREAD,
+    check_cluster_joints,
+    check_cluster_names,
+    check_cluster_sizes,
+)
+from harness.scenario.compose_rules import check_compose_keys, check_compose_names
 from harness.scenario.fault_rules import (
     check_fault_names,
     check_fault_overlaps,
+    check_fault_pasts,
     check_fault_places,
     check_fault_targets,
     check_fault_windows,
 )
-from harness.scenario.model import SEED_NODE, Scenario
-from harness.scenario.problems import KeyPath, Problem, nearest, show, suggestion
-from harness.scenario.targets import SEED
+from harness.scenario.model import SEED, Scenario
+from harness.scenario.problems import KeyPath, Problem, suggestion
+from harness.scenario.releases import misread_version
+from harness.scenario.schedule import certain_fault_s
+from harness.scenario.schedule_rules import (
+    check_draws,
+    check_holds,
+    check_occurrence_names,
+    check_random_steps,
+    check_repeats,
+)
+from harness.scenario.store_rules import check_stored_data
+from harness.scenario.stream_rules import (
+    check_expectations,
+    check_led,
+    check_meta_step_downs,
+    check_peer_removals,
+    check_stores,
+    check_stream_users,
+    check_streams,
+)
+from harness.scenario.targets import LED_FORMS, parse_led
 from harness.scenario.threshold_rules import check_thresholds
+from harness.scenario.traffic_rules import (
+    check_clients,
+    check_load,
+    check_messages,
+    check_payloads,
+    check_rates,
+)
 from harness.scenario.vocabulary import Vocabulary
-from harness.units import format_size
 
-MAX_RATE_PER_S = 1_000_000
-DEFAULT_MAX_PAYLOAD_BYTES = 1024 * 1024
-SPREAD = "spread"
-BUNDLED = "bundled"
 DEFAULT_VERSION = "default"
-
-_RELEASE = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}")
 
 
 @dataclass(frozen=True)
@@ -58,14 +86,8 @@ def check_versions(scenario: Scenario, _: Vocabulary) -> Iterator[Problem]:
 
 
 def _check_version(text: str, path: KeyPath) -> Iterator[Problem]:
-    if text == BUNDLED or "/" in text or _RELEASE.fullmatch(text):
-        return
-    meant = nearest(text, (BUNDLED,))
-    if text[:1] in ("v", "V") and _RELEASE.fullmatch(text[1:]):
-        meant = text[1:]
-    hint = f" (did you mean {meant!r}?)" if meant else ""
-    expected = f"{BUNDLED!r}, a release such as '2.12.1' or a path with a '/'"
-    yield Problem(path, f"expected {expected}, found {show(text)}{hint}")
+    if (message := misread_version(text)) is not None:
+        yield Problem(path, message)
 
 
 def check_client_servers(scenario: Scenario, _: Vocabulary) -> Iterator[Problem]:
@@ -77,7 +99,7 @@ def check_client_servers(scenario: Scenario, _: Vocabulary) -> Iterator[Problem]
 def _check_nodes(names: Sequence[str], path: KeyPath, nodes: Sequence[str]) -> Iterator[Problem]:
     for index, name in enumerate(names):
         if name not in nodes:
-            hint = f" (the seed is {SEED_NODE!r})" if name == SEED else suggestion(name, nodes)
+            hint = f" (the seed is {nodes[0]!r})" if name == SEED else suggestion(name, nodes)
             yield Problem((*path, index), f"unknown node {name!r}{hint}")
         elif name in names[:index]:
             yield Problem((*path, index), f"node {name!r} is named twice")
@@ -103,40 +125,18 @@ def check_workload_names(scenario: Scenario, _: Vocabulary) -> Iterator[Problem]
             yield Problem(("workloads", index, "name"), message)
             continue
         names.add(workload.name)
-        subject = getattr(workload, "subject", None) or workload.name
+        subject = workload.subject_among(scenario.streams)
+        if subject is None:
+            continue
         if (other := subjects.setdefault(subject, workload.name)) != workload.name:
             message = f"workload {other!r} uses subject {subject!r} already"
             yield Problem(("workloads", index, "subject"), message)
 
 
-def check_rates(scenario: Scenario, _: Vocabulary) -> Iterator[Problem]:
-    """Rates are within what a machine can be asked for at all."""
-    for index, workload in enumerate(scenario.workloads):
-        rate = getattr(workload, "rate", None)
-        if rate is not None and rate > MAX_RATE_PER_S:
-            message = f"no machine can meet this rate; expected at most {MAX_RATE_PER_S}/s"
-            yield Problem(("workloads", index, "rate"), message)
-
-
-def check_payloads(scenario: Scenario, _: Vocabulary) -> Iterator[Problem]:
-    """Payloads are not larger than what the servers take (NATS docs, max_payload)."""
-    limit = scenario.cluster.config.get("max_payload", DEFAULT_MAX_PAYLOAD_BYTES)
-    if not isinstance(limit, int):
-        return  # with a unit, or wrong: for the server to read
-    for index, workload in enumerate(scenario.workloads):
-        payload = getattr(workload, "payload", 0)
-        if payload > limit:
-            message = (
-                f"the servers take at most {format_size(limit)}; "
-                "set cluster.config.max_payload, in bytes, to allow more"
-            )
-            yield Problem(("workloads", index, "payload"), message)
-
-
 def check_attachments(scenario: Scenario, _: Vocabulary) -> Iterator[Problem]:
-    """Attachments map roles of the workload to nodes that exist."""
+    """Attachments map roles of the workload to nodes, clusters and leaders that exist."""
     nodes = scenario.cluster.nodes
-    known = (*nodes, SEED, SPREAD)
+    known = (*nodes, *scenario.cluster.sites.names, SEED, SPREAD)
     for index, workload in enumerate(scenario.workloads):
         for role, where in workload.attach.items():
             path: KeyPath = ("workloads", index, "attach", role)
@@ -149,28 +149,58 @@ def check_attachments(scenario: Scenario, _: Vocabulary) -> Iterator[Problem]:
                     yield Problem(path, "expected at least one node, found an empty list")
                 yield from _check_nodes(where, path, nodes)
             elif where not in known:
-                if where.startswith(
-                    ("stream-leader", "consumer-leader", "meta-leader", "follower")
-                ):
-                    message = f"{where!r} needs streams, which a scenario cannot have yet"
+                if (led := parse_led(where)) is not None:
+                    yield from check_led(led, scenario, path)
                 else:
-                    message = f"unknown node {where!r}{suggestion(where, known)}"
-                yield Problem(path, message)
+                    hint = suggestion(where, (*known, *LED_FORMS))
+                    yield Problem(path, f"unknown node {where!r}{hint}")
+
+
+def check_due_times(scenario: Scenario, _: Vocabulary) -> Iterator[Problem]:
+    """What is to happen at a stated time of a phase fits into that phase."""
+    fault_s = certain_fault_s(scenario)
+    for index, workload in enumerate(scenario.workloads):
+        for path, message in workload.untimely(scenario.phases, fault_s):
+            yield Problem(("workloads", index, *path), message)
 
 
 RULES = (
+    Rule(check_attach_keys, frozenset({"cluster"})),
+    Rule(check_attach_names, frozenset({"cluster", "workloads"})),
+    Rule(check_cluster_sizes, frozenset({"cluster"})),
+    Rule(check_cluster_joints, frozenset({"cluster"})),
+    Rule(check_cluster_names, frozenset({"cluster", "workloads"})),
+    Rule(check_compose_keys, frozenset({"cluster"})),
+    Rule(check_compose_names, frozenset({"cluster", "workloads"})),
     Rule(check_versions, frozenset({"cluster"})),
     Rule(check_client_servers, frozenset({"cluster", "client"})),
     Rule(check_client_options, frozenset({"client"})),
-    Rule(check_workload_names, frozenset({"workloads"})),
+    Rule(check_workload_names, frozenset({"streams", "workloads"})),
+    Rule(check_stream_users, frozenset({"cluster", "streams", "workloads"})),
+    Rule(check_clients, frozenset({"workloads"})),
     Rule(check_rates, frozenset({"workloads"})),
+    Rule(check_load, frozenset({"phases", "faults"})),
+    Rule(check_messages, frozenset({"workloads", "phases", "faults"})),
     Rule(check_payloads, frozenset({"cluster", "workloads"})),
-    Rule(check_attachments, frozenset({"cluster", "workloads"})),
+    Rule(check_attachments, frozenset({"cluster", "streams", "workloads"})),
+    Rule(check_streams, frozenset({"cluster", "streams"})),
+    Rule(check_due_times, frozenset({"workloads", "phases", "faults"})),
+    Rule(check_peer_removals, frozenset({"cluster", "streams", "workloads", "faults"})),
+    Rule(check_meta_step_downs, frozenset({"cluster", "faults"})),
+    Rule(check_expectations, frozenset({"cluster", "streams", "workloads", "faults"})),
+    Rule(check_stores, frozenset({"cluster", "streams", "workloads"})),
     Rule(check_fault_names, frozenset({"faults"})),
-    Rule(check_fault_targets, frozenset({"cluster", "workloads", "faults"})),
+    Rule(check_fault_targets, frozenset({"cluster", "streams", "workloads", "faults"})),
     Rule(check_fault_places, frozenset({"cluster", "workloads", "faults"})),
+    Rule(check_stored_data, frozenset({"cluster", "faults"})),
     Rule(check_fault_windows, frozenset({"phases", "faults"})),
-    Rule(check_fault_overlaps, frozenset({"cluster", "faults"})),
+    Rule(check_fault_pasts, frozenset({"phases", "faults"})),
+    Rule(check_fault_overlaps, frozenset({"cluster", "phases", "faults"})),
+    Rule(check_occurrence_names, frozenset({"faults"})),
+    Rule(check_holds, frozenset({"faults"})),
+    Rule(check_repeats, frozenset({"phases", "faults"})),
+    Rule(check_random_steps, frozenset({"cluster", "workloads", "phases", "faults"})),
+    Rule(check_draws, frozenset({"cluster", "workloads", "phases", "faults"})),
     Rule(check_thresholds, frozenset({"workloads", "phases", "faults", "thresholds"})),
 )
 

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from harness.scenario.model import SEED_NODE, Selection
+from harness.scenario.model import SEED, Selection
 from harness.scenario.problems import suggestion
+from harness.scenario.sites import CLUSTER_PREFIX
 
-SEED = "seed"
 SELECTIONS: tuple[str, ...] = get_args(Selection)
 
-_NEEDS_STREAMS = re.compile(r"meta-leader|(?:stream-leader|consumer-leader|follower)(?::.*)?")
+META_LEADER = "meta-leader"
+STREAM_LEADER = "stream-leader"
+CONSUMER_LEADER = "consumer-leader"
+FOLLOWER = "follower"
+_LED = re.compile(
+    rf"(?P<kind>{META_LEADER})|(?P<of>{STREAM_LEADER}|{FOLLOWER}):(?P<stream>[^/]+)"
+    rf"|(?P<by>{CONSUMER_LEADER}):(?P<read>[^/]+)/(?P<consumer>[^/]+)"
+)
+LED_FORMS = (META_LEADER, "stream-leader:STREAM", "follower:STREAM", "consumer-leader:STREAM/NAME")
 _ATTACHED = re.compile(r"attached:(?P<workload>[^/]+)(?:/(?P<role>[^/]+))?")
 
 
@@ -50,7 +58,40 @@ class Attached:
     count: Selection
 
 
-Target = Nodes | Attached
+@dataclass(frozen=True)
+class Led:
+    """Whoever leads something of JetStream when the fault starts, or `count` of its followers.
+
+    Attributes:
+        kind: ``meta-leader``, ``stream-leader``, ``consumer-leader`` or ``follower``.
+        stream, consumer: of what; None where there is none.
+    """
+
+    kind: str
+    stream: str | None
+    consumer: str | None
+    count: Selection
+
+    @property
+    def group(self) -> str:
+        """Return what is led: ``meta``, ``stream:S`` or ``consumer:S/C``."""
+        if self.stream is None:
+            return "meta"
+        if self.consumer is None:
+            return f"stream:{self.stream}"
+        return f"consumer:{self.stream}/{self.consumer}"
+
+
+Target = Nodes | Attached | Led
+
+
+def parse_led(target: str, count: Selection = "all") -> Led | None:
+    """Return what of JetStream a target is about; None when it is about something else."""
+    match = _LED.fullmatch(target)
+    if match is None:
+        return None
+    kind = match["kind"] or match["of"] or match["by"]
+    return Led(kind, match["stream"] or match["read"], match["consumer"], count)
 
 
 def quota(count: Selection, size: int) -> int:
@@ -65,21 +106,31 @@ def quota(count: Selection, size: int) -> int:
     return {"minority": size - majority, "majority": majority, "all": size}[count]
 
 
-def parse_target(target: str | Sequence[str], count: Selection, cluster: Sequence[str]) -> Target:
-    """Return what `target` stands for in a cluster of these nodes; TargetError otherwise."""
+def parse_target(
+    target: str | Sequence[str],
+    count: Selection,
+    cluster: Sequence[str],
+    names: Mapping[str, Sequence[str]] | None = None,
+) -> Target:
+    """Return what `target` stands for in a cluster of these nodes; TargetError otherwise.
+
+    `names` are the nodes of each cluster that has a name.
+    """
+    clusters = {f"{CLUSTER_PREFIX}{name}": nodes for name, nodes in (names or {}).items()}
     if not isinstance(target, str):
         return Nodes(_listed(target, cluster), count)
-    if target == SEED:
-        return Nodes((SEED_NODE,), count)
     if target in SELECTIONS:
         return Nodes(tuple(cluster), _selected(target, count))
-    if target in cluster:
-        return Nodes((target,), count)
-    if _NEEDS_STREAMS.fullmatch(target) is not None:
-        raise TargetError(f"target {target!r} needs streams, which a scenario cannot have yet")
+    named = {**clusters, **{node: (node,) for node in cluster}, SEED: (cluster[0],)}
+    if target in named:
+        return Nodes(tuple(named[target]), count)
+    if (led := parse_led(target, count)) is not None:
+        return led
     if (match := _ATTACHED.fullmatch(target)) is not None:
         return Attached(match["workload"], match["role"], count)
-    known = (*cluster, SEED, *SELECTIONS, "attached:WORKLOAD")
+    if target.partition(":")[0] in (STREAM_LEADER, CONSUMER_LEADER, FOLLOWER):
+        raise TargetError(f"target {target!r} names no stream; {', '.join(LED_FORMS)}")
+    known = (*cluster, *clusters, SEED, *SELECTIONS, "attached:WORKLOAD", *LED_FORMS)
     raise TargetError(f"unknown target {target!r}{suggestion(target, known)}")
 
 

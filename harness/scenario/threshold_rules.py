@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 from harness.errors import ScenarioError
-from harness.scenario.metrics import LABEL_VALUES, Metric, Need
+from harness.scenario.metrics import LABEL_VALUES, MORE_THAN_CHANCES, Metric, Need
 from harness.scenario.model import Phases, Scenario, WorkloadSpec
 from harness.scenario.problems import KeyPath, Problem, suggestion
+from harness.scenario.schedule import family, plain_steps
+from harness.scenario.stream_rules import group_names, stream_names
 from harness.scenario.thresholds import Selector, Threshold, parse_selector, parse_threshold
 from harness.scenario.vocabulary import Vocabulary
 
-_NEEDS: Mapping[Need, str] = {
-    "fault": "a fault",
-    "core": "a core workload",
-    "request": "a request workload",
+# What each need asks for, and the kinds of workload that have it.
+_NEEDS: Mapping[Need, tuple[str, frozenset[str]]] = {
+    "fault": ("a fault", frozenset()),
+    "core": ("a core workload", frozenset({"core"})),
+    "request": ("a request workload", frozenset({"request"})),
+    "rate": ("a workload with a rate", frozenset({"rate"})),
+    "jetstream": ("a jetstream workload", frozenset({"jetstream"})),
+    "subscription": ("a core or request workload", frozenset({"core", "request"})),
+    "kv": ("a kv workload", frozenset({"kv"})),
+    "object": ("an object workload", frozenset({"object"})),
+    "answer": (
+        "a workload whose messages are answered",
+        frozenset({"request", "jetstream", "kv", "object"}),
+    ),
+    "streams": ("a stream", frozenset()),
 }
 _ConditionKey = tuple[str, tuple[tuple[str, str], ...], str, str, float]
 
@@ -79,8 +93,7 @@ def _check_condition(
     except ValueError as error:
         yield str(error)
         return
-    if threshold.operator == ">=" and threshold.limit == 0:
-        yield f"{condition!r} always holds, so it checks nothing"
+    yield from _check_breakable(threshold, metric)
     key = (
         metric.name,
         tuple(sorted(selector.labels.items())),
@@ -91,6 +104,26 @@ def _check_condition(
     if key in seen:
         yield f"the condition {condition!r} is given twice"
     seen.add(key)
+
+
+def _check_breakable(threshold: Threshold, metric: Metric) -> Iterator[str]:
+    """Yield why whatever is measured, the condition holds, or does not.
+
+    Nothing that is measured is below zero.
+    """
+    share = threshold.statistic == "ratio" and metric.name not in MORE_THAN_CHANCES
+    most, limit = 1.0 if share else math.inf, threshold.limit
+    why = ""
+    if share and limit >= most:
+        why = f": {metric.name} is at most 100% of what could have been counted"
+        if limit > most and not threshold.text.endswith("%"):
+            why += f" (did you mean '{limit:g}%'?)"
+    always = {"<": limit > most, "<=": limit >= most, ">=": limit <= 0}
+    never = {"<": limit <= 0, ">": limit >= most, ">=": limit > most, "==": limit > most}
+    if always.get(threshold.operator):
+        yield f"{threshold.text!r} always holds, so it checks nothing{why}"
+    elif never.get(threshold.operator):
+        yield f"{threshold.text!r} never holds{why}"
 
 
 def _check_selector(selector: Selector, metric: Metric, scenario: Scenario) -> Iterator[str]:
@@ -107,7 +140,16 @@ def _values_of(label: str, scenario: Scenario) -> tuple[str, ...]:
     if label == "workload":
         return tuple(workload.name for workload in scenario.workloads)
     if label == "fault":
-        return tuple(step.name for step in scenario.faults)
+        steps = [step.name for step in scenario.faults]
+        plain = [step.name for _, step in plain_steps(scenario)]
+        families = [name for name in map(family, plain) if name is not None]
+        return tuple(dict.fromkeys([*steps, *plain, *families]))
+    if label == "stream":
+        return stream_names(scenario)
+    if label == "group":
+        return group_names(scenario)
+    if label == "server":
+        return scenario.cluster.nodes
     return LABEL_VALUES[label] or ()
 
 
@@ -118,22 +160,33 @@ def _check_possible(selector: Selector, metric: Metric, scenario: Scenario) -> I
         for workload in scenario.workloads
         if selector.labels.get("workload") in (None, workload.name)
     ]
-    kinds = {workload.kind for workload in chosen}
+    kinds = {kind for workload in chosen for kind in (workload.kind, *workload.also)}
+    if any(workload.paced for workload in chosen):
+        kinds.add("rate")
     for need in metric.needs:
+        what, having = _NEEDS[need]
         if need == "fault" and not scenario.faults:
             yield f"{metric.name} needs a fault, and the scenario has none"
-        elif need != "fault" and need not in kinds:
+        elif need == "streams":
+            if not stream_names(scenario):
+                yield f"{metric.name} needs {what}, and the scenario has none"
+        elif need != "fault" and not kinds & having:
             where = (
                 f"workload {chosen[0].name!r} is not one"
                 if "workload" in selector.labels
                 else ("the scenario has none")
             )
-            yield f"{metric.name} needs {_NEEDS[need]}, and {where}"
+            yield f"{metric.name} needs {what}, and {where}"
     role = selector.labels.get("role")
     if role is not None and role not in _client_roles(chosen):
         yield f"no client has the role {role!r} here"
+    if selector.labels.get("explained") == "yes" and not scenario.faults:
+        yield "no fault explains a disconnect here, so this would always be zero"
     phase = selector.labels.get("phase")
-    if phase is not None and not _has_traffic(phase, scenario.phases, faults=len(scenario.faults)):
+    if phase is not None and not (
+        _has_traffic(phase, scenario.phases, faults=len(scenario.faults))
+        and any(workload.due_in(phase) for workload in chosen)
+    ):
         yield f"no message is due in phase {phase!r} here, so this would always hold"
 
 

@@ -76,6 +76,19 @@ def parse_selector(text: str) -> Selector:
     return Selector(text, match["metric"], MappingProxyType(labels))
 
 
+def selectors_on(thresholds: Mapping[str, object] | None, metric: str) -> tuple[Selector, ...]:
+    """Return the selectors of a scenario's thresholds that name a metric."""
+    found = []
+    for text in thresholds or ():
+        try:
+            selector = parse_selector(text)
+        except ValueError:
+            continue  # the check of thresholds says so
+        if selector.metric == metric:
+            found.append(selector)
+    return tuple(found)
+
+
 def parse_threshold(selector: Selector, condition: str, metric: Metric) -> Threshold:
     """Return the threshold for a condition such as ``p99 < 3s``; ValueError otherwise."""
     match = _CONDITION.fullmatch(condition.strip())

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
-from harness.scenario.model import FaultStep, Model, Scenario, WorkloadSpec
-from harness.scenario.problems import KeyPath, Problem, suggestion
-from harness.scenario.tree import Entries, Items, Node, describe, find, to_plain
+from harness.scenario.choice import choose
+from harness.scenario.compose.project import Outcome
+from harness.scenario.model import NODES, Model, Scenario, Step, WorkloadSpec
+from harness.scenario.problems import KeyPath, Problem
+from harness.scenario.random_step import RandomStep
+from harness.scenario.random_validation import read_random_step
+from harness.scenario.tree import Entries, Items, find, to_plain
 from harness.scenario.vocabulary import Vocabulary
 from harness.scenario.wording import word_errors
 
@@ -30,16 +34,30 @@ class Draft:
     problems: tuple[Problem, ...]
 
 
-def draft_scenario(root: Entries, vocabulary: Vocabulary) -> Draft:
-    """Return the scenario that `root` describes, with stand-ins for what is wrong."""
-    workloads = _read_steps(root, "workloads", "kind", vocabulary.workloads)
-    faults = _read_steps(root, "faults", "action", vocabulary.faults)
-    problems = [*workloads.problems, *faults.problems]
+def draft_scenario(root: Entries, vocabulary: Vocabulary, compose: Outcome | None = None) -> Draft:
+    """Return the scenario that `root` describes, with stand-ins for what is wrong.
+
+    Args:
+        root: the document.
+        vocabulary: the names that exist.
+        compose: what `cluster.compose` stands for, where it is a Compose file.
+    """
     data = to_plain(root)
+    nodes = () if compose is None else _put_project(data, compose)
+    workloads = _read_steps(
+        root, "workloads", "kind", vocabulary.workloads, vocabulary=vocabulary, nodes=nodes
+    )
+    faults = _read_steps(
+        root, "faults", "action", vocabulary.steps, vocabulary=vocabulary, nodes=nodes
+    )
+    problems = [*workloads.problems, *faults.problems]
     for key, steps in (("workloads", workloads.steps), ("faults", faults.steps)):
         if steps is not None:
             data[key] = steps
     unsound = {str(problem.path[0]) for problem in problems}
+    if compose is not None and compose.problems:
+        problems.extend(compose.problems)
+        unsound.add("cluster")
     if "workloads" in unsound:
         data["workloads"] = (_STAND_IN_WORKLOAD,)
     try:
@@ -60,6 +78,17 @@ def draft_scenario(root: Entries, vocabulary: Vocabulary) -> Draft:
     return Draft(scenario, frozenset(unsound), tuple(problems))
 
 
+def _put_project(data: dict[str, Any], compose: Outcome) -> tuple[str, ...]:
+    """Put a project in its place, let clients start at its seed, and return its nodes."""
+    data["cluster"]["compose"] = compose.project
+    if compose.project is None:
+        return ()
+    client = data.setdefault("client", {})
+    if isinstance(client, dict):
+        client.setdefault("servers", [compose.project.seed])
+    return compose.project.nodes
+
+
 @dataclass(frozen=True)
 class _Steps:
     """The steps that are sound; `steps` is None where the document has no list of them."""
@@ -72,7 +101,10 @@ def _read_steps(
     root: Entries,
     section: str,
     chooser: str,
-    known: Mapping[str, type[FaultStep]] | Mapping[str, type[WorkloadSpec]],
+    known: Mapping[str, type[Step]] | Mapping[str, type[WorkloadSpec]],
+    *,
+    vocabulary: Vocabulary,
+    nodes: Sequence[str],
 ) -> _Steps:
     node = find(root, (section,))
     if not isinstance(node, Items):
@@ -81,33 +113,18 @@ def _read_steps(
     problems: list[Problem] = []
     for index, item in enumerate(node.items):
         path: KeyPath = (section, index)
-        cls = _choose(root, item, path, chooser, known)
+        cls = choose(root, item, path, chooser, known)
         if isinstance(cls, Problem):
             problems.append(cls)
             continue
+        if cls is RandomStep:
+            step, found = read_random_step(root, item, path, vocabulary, nodes)
+            problems.extend(found)
+            steps.extend([] if step is None else [step])
+            continue
         try:
-            steps.append(cls.model_validate(to_plain(item)))
+            steps.append(cls.model_validate(to_plain(item), context={NODES: nodes}))
         except ValidationError as error:
             errors = error.errors(include_url=False, include_input=False)
             problems.extend(word_errors(errors, root, path, cls))
     return _Steps(tuple(steps), tuple(problems))
-
-
-def _choose(
-    root: Node, item: Node, path: KeyPath, chooser: str, known: Mapping[str, type[Any]]
-) -> type[Model] | Problem:
-    if not isinstance(item, Entries):
-        return Problem(path, f"expected a mapping, found {describe(root, path)}")
-    names = ", ".join(known)
-    node = find(item, (chooser,))
-    if node is None:
-        return Problem((*path, chooser), f"this key is missing; expected one of {names}")
-    name = to_plain(node)
-    if not isinstance(name, str):
-        found = describe(root, (*path, chooser))
-        return Problem((*path, chooser), f"expected one of {names}, found {found}")
-    cls: type[Model] | None = known.get(name)
-    if cls is None:
-        found = describe(root, (*path, chooser))
-        return Problem((*path, chooser), f"unknown {chooser} {found}{suggestion(name, known)}")
-    return cls

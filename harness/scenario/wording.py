@@ -125,10 +125,20 @@ def _complain(
         message = f"unknown key{suggestion(path[-1], known)}"
         return _Complaint(path, None, message, branch, at_key=True)
     expected, message = _expect(error)
+    if expected is None and (key := _named_key(message, root, path)) is not None:
+        return _Complaint((*path, key), None, message.partition(": ")[2], branch)
     if kind in _LENGTHS:
         found = error.get("ctx", {}).get("actual_length")
         return _Complaint(path, None, f"expected {expected}, found {found}", branch)
     return _Complaint(path, expected, message, branch)
+
+
+def _named_key(message: str, root: Node, path: KeyPath) -> str | None:
+    """Return the key below `path` that a message about the whole begins with."""
+    key, separator, _ = message.partition(": ")
+    below = find(root, path)
+    known = separator and isinstance(below, Entries) and child(below, key) is not None
+    return key if known else None
 
 
 def _place(error: ErrorDetails, root: Node, prefix: KeyPath) -> tuple[KeyPath, bool]:
@@ -158,7 +168,8 @@ def _expect(error: ErrorDetails) -> tuple[str | None, str]:
         return expected, ""
     if kind in _BOUNDED:
         text, key = _BOUNDED[kind]
-        return f"{text} {context[key]:g}", ""
+        bound = context[key]
+        return f"{text} {bound if isinstance(bound, int) else format(bound, 'g')}", ""
     if kind in ("literal_error", "enum"):
         return str(context["expected"]), ""
     if kind == "string_pattern_mismatch":
@@ -180,9 +191,10 @@ def known_keys(model: type[BaseModel], path: KeyPath) -> tuple[str, ...]:
 
 
 def _step(models: set[type[BaseModel]], step: str | int) -> Iterator[type[BaseModel]]:
+    named = any(step in model.model_fields for model in models)
     for model in models:
-        if isinstance(step, int):
-            yield model  # an item of a list that was already opened
+        if isinstance(step, int) or not named:
+            yield model  # an item of a list, or of a mapping by names, that was already opened
         elif (field := model.model_fields.get(step)) is not None:
             yield from _models_in(field.annotation)
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from harness.stats.distribution import Distribution, Flags, Floats
 
+Wanted = Mapping[str, str | frozenset[str]]  # by label: the value, or any one of several
 Codes = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 
@@ -32,9 +33,9 @@ class Labels:
         places = {name: place for place, name in enumerate(names)}
         return cls(names, np.array([places[value] for value in values], dtype=np.uint16))
 
-    def matching(self, value: str) -> Flags:
-        """Return which values carry the label value."""
-        wanted = [place for place, name in enumerate(self.names) if name == value]
+    def matching(self, value: str | frozenset[str]) -> Flags:
+        """Return which values carry the label value, or one of several."""
+        wanted = [place for place, name in enumerate(self.names) if _fits(name, value)]
         return np.isin(self.codes, wanted)
 
 
@@ -61,7 +62,7 @@ class Samples:
             {key: Labels.of([labels[key] for _, _, labels in listed]) for key in keys},
         )
 
-    def select(self, wanted: Mapping[str, str]) -> Distribution:
+    def select(self, wanted: Wanted) -> Distribution:
         """Return the distribution of the values that carry all wanted labels."""
         if len(self.values) == 0 or not wanted:
             return Distribution.of(self.values, self.censored)
@@ -79,7 +80,7 @@ class PooledSamples:
 
     parts: tuple[Samples, ...]
 
-    def select(self, wanted: Mapping[str, str]) -> Distribution:
+    def select(self, wanted: Wanted) -> Distribution:
         """Return the distribution over all iterations of the values with all wanted labels."""
         found = [part.select(wanted) for part in self.parts]
         if len(found) == 1:
@@ -125,22 +126,43 @@ class Tally:
 
     `exposure` names labels that say how a message was sent rather than which message it
     was: selecting by them narrows `count` and `of` but not `seen`, for "none was sent
-    while disconnected" is something that was seen.
+    while disconnected" is something that was seen. `outcomes` names labels that say what
+    became of one: selecting by them narrows `count` alone.
     """
 
     cells: tuple[tuple[Mapping[str, str], Count], ...]
     exposure: frozenset[str] = frozenset()
+    outcomes: frozenset[str] = frozenset()
 
-    def select(self, wanted: Mapping[str, str]) -> Count:
+    def select(self, wanted: Wanted) -> Count:
         """Return the sum over the cells that carry all wanted labels."""
-        total, seen = Count(), 0
-        which = {key: value for key, value in wanted.items() if key not in self.exposure}
+        chances = {key: value for key, value in wanted.items() if key not in self.outcomes}
+        which = {key: value for key, value in chances.items() if key not in self.exposure}
+        total, of, seen = Count(), 0, 0
         for labels, count in self.cells:
-            if all(labels.get(key) == value for key, value in which.items()):
-                seen += count.seen
-                if all(labels.get(key) == value for key, value in wanted.items()):
-                    total += count
-        return Count(total.count, total.of, total.uncertain, seen, total.at_least)
+            seen += count.seen if _carries(labels, which) else 0
+            of += count.of if _carries(labels, chances) else 0
+            total += count if _carries(labels, wanted) else Count()
+        return Count(total.count, of, total.uncertain, seen, total.at_least)
+
+    def outside(self, several: Iterable[Wanted]) -> Count:
+        """Return the sum over the cells that none of several selections takes."""
+        chosen = list(several)
+        return sum(
+            (
+                count
+                for labels, count in self.cells
+                if not any(_carries(labels, wanted) for wanted in chosen)
+            ),
+            Count(),
+        )
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            (*self.cells, *other.cells),
+            self.exposure | other.exposure,
+            self.outcomes | other.outcomes,
+        )
 
 
 @dataclass(frozen=True)
@@ -149,9 +171,17 @@ class PooledTally:
 
     parts: tuple[Tally, ...]
 
-    def select(self, wanted: Mapping[str, str]) -> Count:
+    def select(self, wanted: Wanted) -> Count:
         """Return the sum over all iterations."""
         return sum((part.select(wanted) for part in self.parts), Count())
+
+
+def _carries(labels: Mapping[str, str], wanted: Wanted) -> bool:
+    return all(_fits(labels.get(key), value) for key, value in wanted.items())
+
+
+def _fits(name: str | None, wanted: str | frozenset[str]) -> bool:
+    return name == wanted if isinstance(wanted, str) else name in wanted
 
 
 NO_LABELS: Mapping[str, str] = MappingProxyType({})

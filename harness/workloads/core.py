@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import ClassVar, Literal
 
 from harness.load.plan import ClientPlan
-from harness.scenario.quantities import Count
-from harness.workloads.base import Bootstrap, Payload, Queue, Subject, Traffic, Workload, share
+from harness.scenario.model import Phases
+from harness.scenario.quantities import Clients
+from harness.workloads.base import Bootstrap, Payload, Queue, Subject, Traffic, Workload
 
 
 class Core(Workload):
@@ -21,24 +22,35 @@ class Core(Workload):
     roles: ClassVar[tuple[str, ...]] = ("publishers", "subscribers")
 
     kind: Literal["core"] = "core"
-    publishers: Count = 1
-    subscribers: Count = 1
+    publishers: Clients = 1
+    subscribers: Clients = 1
     rate: Traffic = 100.0
     payload: Payload = 128
     subject: Subject | None = None
     queue: Queue | None = None
 
-    def clients(self, first_id: int, bootstrap: Bootstrap) -> tuple[ClientPlan, ...]:
+    @property
+    def deliveries(self) -> int:
+        """Return how many subscriptions get each message."""
+        return self.subscribers if self.queue is None else 1
+
+    def clients(
+        self, first_id: int, bootstrap: Bootstrap, phases: Phases
+    ) -> tuple[ClientPlan, ...]:
         """Return the publishers, then the subscribers."""
+        del phases
         subject = self.subject or self.name
-        senders = tuple(range(first_id, first_id + self.publishers))
-        clients = []
-        for index, client_id in enumerate(senders):
-            rate, offset_s = share(self.rate, self.publishers, index)
-            client = self.client(client_id, "publishers", index, bootstrap, subject)
-            clients.append(
-                replace(client, rate=rate, offset_s=offset_s, payload_bytes=self.payload)
-            )
+        publishers = self.paced_senders(
+            first_id,
+            "publishers",
+            self.publishers,
+            bootstrap,
+            subject,
+            rate=self.rate,
+            payload_bytes=self.payload,
+        )
+        senders = tuple(one.id for one in publishers)
+        clients = [*publishers]
         for index in range(self.subscribers):
             client_id = first_id + self.publishers + index
             client = self.client(client_id, "subscribers", index, bootstrap, subject)

@@ -8,8 +8,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from harness.load.plan import ClientPlan
-from harness.scenario.quantities import Count, Duration
-from harness.workloads.base import Bootstrap, Payload, Subject, Traffic, Workload, share
+from harness.scenario.model import Phases
+from harness.scenario.quantities import Clients, Duration, InFlight
+from harness.workloads.base import Bootstrap, Payload, Subject, Traffic, Workload
 
 QUEUE = "responders"
 
@@ -25,32 +26,38 @@ class Request(Workload):
     roles: ClassVar[tuple[str, ...]] = ("requesters", "responders")
 
     kind: Literal["request"] = "request"
-    requesters: Count = 1
-    responders: Count = 1
+    requesters: Clients = 1
+    responders: Clients = 1
     rate: Traffic = 100.0
     payload: Payload = 128
     timeout: Annotated[Duration, Field(gt=0)] = 1.0
-    max_in_flight: Count = 1000
+    max_in_flight: InFlight = 1000
     subject: Subject | None = None
 
-    def clients(self, first_id: int, bootstrap: Bootstrap) -> tuple[ClientPlan, ...]:
+    @property
+    def settle_s(self) -> float:
+        """Return the time-out of a request."""
+        return self.timeout
+
+    def clients(
+        self, first_id: int, bootstrap: Bootstrap, phases: Phases
+    ) -> tuple[ClientPlan, ...]:
         """Return the requesters, then the responders."""
+        del phases
         subject = self.subject or self.name
-        senders = tuple(range(first_id, first_id + self.requesters))
-        clients = []
-        for index, client_id in enumerate(senders):
-            rate, offset_s = share(self.rate, self.requesters, index)
-            client = self.client(client_id, "requesters", index, bootstrap, subject)
-            clients.append(
-                replace(
-                    client,
-                    rate=rate,
-                    offset_s=offset_s,
-                    payload_bytes=self.payload,
-                    timeout_s=self.timeout,
-                    max_in_flight=self.max_in_flight,
-                )
-            )
+        requesters = self.paced_senders(
+            first_id,
+            "requesters",
+            self.requesters,
+            bootstrap,
+            subject,
+            rate=self.rate,
+            payload_bytes=self.payload,
+            timeout_s=self.timeout,
+            max_in_flight=self.max_in_flight,
+        )
+        senders = tuple(one.id for one in requesters)
+        clients = [*requesters]
         for index in range(self.responders):
             client_id = first_id + self.requesters + index
             client = self.client(client_id, "responders", index, bootstrap, subject)

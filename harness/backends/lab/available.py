@@ -84,12 +84,12 @@ def known_lacks() -> Mapping[Capability, str]:
 
 def _load_netlink() -> None:
     """Import pyroute2 here, so that the probe and the run both find it imported."""
-    from harness.backends.lab import network  # noqa: F401, PLC0415
+    from harness.backends.lab import network  # noqa: F401, PLC0415 - pyroute2 is slow to import
 
 
 def _try_network(told: int) -> int:
-    from harness.backends.lab.network import lab_network  # noqa: PLC0415
-    from harness.backends.lab.trial import try_links  # noqa: PLC0415
+    from harness.backends.lab.network import lab_network  # noqa: PLC0415 - pyroute2 is slow to import
+    from harness.backends.lab.trial import try_links  # noqa: PLC0415 - pyroute2 is slow to import
 
     async def build() -> None:
         async with lab_network(["n1", "n2"], []) as network:

@@ -1,6 +1,6 @@
-"""Cuts: links of the bridge that drop IP packets, by pairs of its ports.
+"""Cuts: links of the bridge that drop IP packets, by pairs of addresses.
 
-One rule of the bridge drops IPv4 packets whose pair of in and out port is in a set; a
+One rule of the bridge drops IPv4 packets whose pair of source and target is in a set; a
 change of the set is one batch, which the kernel commits at one instant. ARP passes: if
 it did not, a one-way cut would soon become a two-way one.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from socket import inet_aton
 
 from harness.backends.lab import nftables as nf
 from harness.backends.lab.netlink import NETLINK_NETFILTER, Netlink
@@ -17,19 +18,18 @@ from harness.clock import now_ns
 from harness.cluster.links import Link
 from harness.errors import FaultError, ServerError
 
-_NAME_BYTES = 16
+_SOURCE_OFFSET, _PAIR_BYTES = 12, 8  # source and target lie side by side (RFC 791)
 _IPV4 = b"\x08\x00"
 
 TABLE = nf.Table(
     family=nf.FAMILY_BRIDGE,
     name="harness-cuts",
     hook=nf.FORWARD,
-    key_bytes=2 * _NAME_BYTES,
+    key_bytes=_PAIR_BYTES,
     rule=(
         nf.read_meta(nf.META_PROTOCOL, nf.FIRST),
         nf.equals(nf.FIRST, _IPV4),
-        nf.read_meta(nf.META_INPUT_NAME, nf.FIRST),
-        nf.read_meta(nf.META_OUTPUT_NAME, nf.SECOND),
+        nf.read_payload(nf.NETWORK_HEADER, _SOURCE_OFFSET, _PAIR_BYTES, nf.FIRST),
         nf.is_in(nf.SET, nf.FIRST),
         nf.drop(),
     ),
@@ -39,9 +39,10 @@ TABLE = nf.Table(
 class Cuts:
     """The cut links of one bridge, each with the number of its cuts; see `cuts`."""
 
-    def __init__(self, netlink: Netlink, ports: Mapping[str, str]) -> None:
+    def __init__(self, netlink: Netlink, table: nf.Table, addresses: Mapping[str, str]) -> None:
         self._netlink = netlink
-        self._ports = ports
+        self._table = table
+        self._addresses = addresses
         self._counts: Counter[Link] = Counter()
 
     @property
@@ -81,21 +82,21 @@ class Cuts:
 
     def _change(self, add: list[bytes], remove: list[bytes], verb: str) -> None:
         try:
-            TABLE.change(self._netlink, add, remove)
+            self._table.change(self._netlink, add, remove)
         except OSError as error:
             raise FaultError(f"the kernel did not {verb} the links: {error}") from error
 
     def _key(self, link: Link) -> bytes:
-        ports = (self._ports[link.source], self._ports[link.target])
-        return b"".join(port.encode().ljust(_NAME_BYTES, b"\0") for port in ports)
+        return b"".join(inet_aton(self._addresses[end]) for end in (link.source, link.target))
 
 
 @contextmanager
-def cuts(ports: Mapping[str, str]) -> Iterator[Cuts]:
+def cuts(addresses: Mapping[str, str], table: nf.Table = TABLE) -> Iterator[Cuts]:
     """Hang the table of cuts into the calling thread's network; take it away on leaving.
 
     Args:
-        ports: the port of the bridge that leads to each place, by the place's name.
+        addresses: the IPv4 address of each place, by the place's name.
+        table: the table; another name keeps two runs in one network apart.
 
     Raises:
         ServerError: the kernel has no nf_tables for bridges, or refuses it.
@@ -103,13 +104,13 @@ def cuts(ports: Mapping[str, str]) -> Iterator[Cuts]:
     with ExitStack() as held:
         try:
             netlink = held.enter_context(Netlink(NETLINK_NETFILTER))
-            TABLE.create(netlink)
+            table.create(netlink)
         except OSError as error:
             raise ServerError(f"nf_tables on the bridge: {error.strerror}") from error
         try:
-            yield Cuts(netlink, ports)
+            yield Cuts(netlink, table, addresses)
         finally:
             try:
-                TABLE.delete(netlink)
+                table.delete(netlink)
             except OSError as error:
                 raise ServerError(f"the table of cuts cannot be removed: {error}") from error

@@ -1,4 +1,4 @@
-"""The Linux calls that Python 3.11 lacks: unshare, setns, mount, prctl."""
+"""The Linux calls that Python 3.11 lacks: unshare, setns, mount, umount, syncfs, prctl."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ MS_NODEV = 0x4
 MS_NOEXEC = 0x8
 MS_REC = 0x4000
 MS_PRIVATE = 0x4_0000
+MS_SLAVE = 0x8_0000
 
 PR_SET_PDEATHSIG = 1
 
@@ -39,11 +40,23 @@ def setns(descriptor: int, kind: int) -> None:
     _check(_libc.setns(descriptor, kind), "setns")
 
 
-def mount(source: str, target: str, kind: str | None, flags: int) -> None:
+def mount(
+    source: str, target: str, kind: str | None, flags: int, options: str | None = None
+) -> None:
     """Mount a file system or change how one is shared (mount(2)); OSError when refused."""
-    encoded = None if kind is None else kind.encode()
-    result = _libc.mount(source.encode(), target.encode(), encoded, ctypes.c_ulong(flags), None)
+    encoded, said = (None if text is None else text.encode() for text in (kind, options))
+    result = _libc.mount(source.encode(), target.encode(), encoded, ctypes.c_ulong(flags), said)
     _check(result, f"mount {target}")
+
+
+def unmount(target: str) -> None:
+    """Unmount what is mounted there last (umount(2)); OSError when it is in use."""
+    _check(_libc.umount2(target.encode(), 0), f"umount {target}")
+
+
+def syncfs(descriptor: int) -> None:
+    """Write all of a file system that is not written yet (syncfs(2)); OSError when it fails."""
+    _check(_libc.syncfs(descriptor), "syncfs")
 
 
 def set_parent_death_signal(number: int) -> None:

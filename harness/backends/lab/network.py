@@ -41,6 +41,7 @@ INNER = "eth0"
 GROUP = 0x1AB  # marks the bridge and its ports
 LOOPBACK_INDEX = 1
 CLIENT_PORT, ROUTE_PORT, MONITOR_PORT = 4222, 6222, 8222
+GATEWAY_PORT, LEAFNODE_PORT = 7222, 7422
 HOSTS = 254  # of the last byte of an address
 CLEANUP_LIMIT_S = 5.0
 
@@ -139,7 +140,7 @@ async def _build(places: Iterable[Place], home: int) -> None:
                     state="up",
                     peer={"ifname": INNER, "net_ns_fd": place.network},
                 )
-                await _make_inner(place, home)
+                await make_inner(place, home)
     except (NetlinkError, OSError) as error:
         raise ServerError(f"the lab's network cannot be built: {error}") from error
 
@@ -154,7 +155,7 @@ async def _make_bridge(links: AsyncIPRoute) -> int:
     return bridge
 
 
-async def _make_inner(place: Place, home: int) -> None:
+async def make_inner(place: Place, home: int, prefix: int = PREFIX) -> None:
     """Give the namespace's own end of the cable its address and put it up."""
     links = AsyncIPRoute()
     with ns.inside(place.network, home):
@@ -163,7 +164,7 @@ async def _make_inner(place: Place, home: int) -> None:
         inner = if_nametoindex(INNER)
     async with links:
         await links.link("set", index=LOOPBACK_INDEX, state="up")
-        await links.addr("add", index=inner, address=place.address, prefixlen=PREFIX)
+        await links.addr("add", index=inner, address=place.address, prefixlen=prefix)
         await links.link("set", index=inner, state="up")
 
 
@@ -190,7 +191,7 @@ def _keep(held: ExitStack, descriptor: int) -> int:
 
 
 def _endpoints(nodes: Iterable[str], places: Mapping[str, Place]) -> Mapping[str, Endpoints]:
-    ports = (CLIENT_PORT, ROUTE_PORT, MONITOR_PORT)
+    ports = (CLIENT_PORT, ROUTE_PORT, MONITOR_PORT, GATEWAY_PORT, LEAFNODE_PORT)
     return MappingProxyType(
         {
             node: Endpoints(*(Address(places[node].address, port) for port in ports))

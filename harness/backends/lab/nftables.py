@@ -30,6 +30,7 @@ _SUBSYSTEM = 10 << 8
 _NEW_TABLE, _DELETE_TABLE, _NEW_CHAIN, _NEW_RULE = 0, 2, 3, 6
 _NEW_SET, _NEW_ELEMENTS, _DELETE_ELEMENTS = 9, 12, 14
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
+_OWNER = 2  # NFT_TABLE_F_OWNER
 _RESET = 1  # NFT_REJECT_TCP_RST
 _ELEMENTS_A_MESSAGE = 400  # a list of elements is an attribute and holds 64 KiB at most
 
@@ -86,6 +87,8 @@ class Table:
         hook: where the chain hangs.
         key_bytes: the size of the set's keys; each part takes a register of 16 bytes.
         rule: the expressions of the rule.
+        owned: whether the kernel takes it away when the socket that made it is closed,
+            even by a SIGKILL (NFT_TABLE_F_OWNER, Linux 5.12).
     """
 
     family: int
@@ -93,6 +96,7 @@ class Table:
     hook: int
     key_bytes: int
     rule: tuple[bytes, ...]
+    owned: bool = False
 
     def create(self, netlink: Netlink) -> None:
         """Make the table; OSError where the kernel lacks a part of it."""
@@ -101,7 +105,7 @@ class Table:
         hook = nested(4, number(1, self.hook), number(2, 0))
         _commit(
             netlink,
-            self._message(_NEW_TABLE, CREATE, table),
+            self._message(_NEW_TABLE, CREATE, table + number(2, _OWNER if self.owned else 0)),
             self._message(_NEW_SET, CREATE, table + text(2, SET) + own_set),
             self._message(_NEW_CHAIN, CREATE, table + text(3, "links") + hook + text(7, "filter")),
             self._message(

@@ -61,6 +61,21 @@ class Refusals:
         """Take one refusal off each link that has one; return when, as `refuse`."""
         return self._change({link for link in links if self._counts[link]}, -1, "accept")
 
+    def replug(self, place: str) -> None:
+        """Refuse again what is refused there, after the place was given a new network.
+
+        Raises:
+            FaultError: the kernel refused.
+        """
+        if (old := self._tables.pop(place, None)) is None:
+            return
+        old.close()  # its table went with its network
+        keys = [self._key(link) for link in sorted(+self._counts) if link.target == place]
+        try:
+            TABLE.change(self._table(place), keys, [])
+        except OSError as error:
+            raise FaultError(f"{place} does not refuse connections again: {error}") from error
+
     def _change(self, links: Collection[Link], by: int, verb: str) -> int:
         """Add `by`, 1 or -1, to the refusals of each link; the kernel knows only 0 and more."""
         edge = 0 if by > 0 else 1

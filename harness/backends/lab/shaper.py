@@ -19,15 +19,18 @@ from harness.backends.lab.network import LabNetwork
 from harness.backends.lab.probing import probe
 from harness.backends.lab.traffic_control import TrafficControl, supports
 from harness.backends.lab.wire_process import (
-    INTO,
+    CABLE,
+    Cable,
     LaneOrder,
     WireProcess,
     lay_cable,
+    lift_cable,
     wire_process,
 )
 from harness.cluster.links import Link
 from harness.cluster.shapes import Sample, Shape, Trial, combine
 from harness.errors import FaultError
+from harness.scenario.sites import OBSERVER
 from harness.scopes import bounded_cleanup
 
 UNDO_LIMIT_S = 10.0
@@ -51,10 +54,10 @@ class Means:
         return "netem" if self.netem else WIRE
 
 
-async def find_means(netlink: AsyncIPRoute) -> Means:
+async def find_means(netlink: AsyncIPRoute, cable: Cable = CABLE) -> Means:
     """Try on the wire's cable what the kernel has; FaultError when it cannot be told."""
     try:
-        netem, tbf = [await supports(netlink, INTO, kind) for kind in ("netem", "tbf")]
+        netem, tbf = [await supports(netlink, cable.into, kind) for kind in ("netem", "tbf")]
         return Means(netem=netem, tbf=tbf)
     except (NetlinkError, OSError) as error:
         raise FaultError(f"traffic control does not work: {error}") from error
@@ -79,8 +82,11 @@ class _Applied:
 class LabShaper:
     """Shapes on the links of one iteration; see `lab_shaper`."""
 
-    def __init__(self, network: LabNetwork, nodes: Sequence[str], log: Path) -> None:
+    def __init__(
+        self, network: LabNetwork, nodes: Sequence[str], log: Path, cable: Cable = CABLE
+    ) -> None:
         self._network = network
+        self._cable = cable
         self._nodes = tuple(nodes)
         self._log = log
         self._layers: list[_Layer] = []
@@ -100,7 +106,8 @@ class LabShaper:
     @property
     def groups(self) -> tuple[str, ...]:
         """Return the places that are client groups."""
-        return tuple(place for place in self._network.places if place not in self._nodes)
+        others = (*self._nodes, OBSERVER)
+        return tuple(place for place in self._network.places if place not in others)
 
     def effective(self, link: Link) -> Shape:
         """Return what all shapes that were asked for on the link do together right now."""
@@ -130,6 +137,15 @@ class LabShaper:
     async def probe(self, links: Collection[Link], trial: Trial) -> Mapping[Link, Sample]:
         """Make the trial on all links at once; see the protocol."""
         return await probe(self._network, links, trial)
+
+    async def replug(self, place: str) -> None:
+        """Shape again what leads to a place that was given a new port; its old one is gone."""
+        async with self._turn:
+            gone = [link for link in self._applied if link.target == place]
+            for link in gone:
+                del self._applied[link]
+            if gone:
+                await self._apply(gone)
 
     async def close(self) -> None:
         """End the wire and let go of the kernel."""
@@ -177,7 +193,7 @@ class LabShaper:
             diverted = self._carried(link)
             self._applied[link] = after
             if not diverted:
-                await control.divert(port, source, INTO)
+                await control.divert(port, source, self._cable.into)
 
     def _carried(self, link: Link) -> bool:
         applied = self._applied.get(link)
@@ -191,14 +207,16 @@ class LabShaper:
         if self._control is None or self._means is None:
             with _translated():
                 self._netlink = await self._held.enter_async_context(AsyncIPRoute())
-            await lay_cable(self._netlink)
-            self._means = await find_means(self._netlink)
+            await lay_cable(self._netlink, self._cable)
+            if self._cable != CABLE:
+                self._held.push_async_callback(lift_cable, self._netlink, self._cable)
+            self._means = await find_means(self._netlink, self._cable)
             self._control = TrafficControl(self._netlink)
         return self._control, self._means
 
     async def _started_wire(self) -> WireProcess:
         if self._wire is None:
-            self._wire = await self._held.enter_async_context(wire_process(self._log))
+            self._wire = await self._held.enter_async_context(wire_process(self._log, self._cable))
         self._wire.require_alive()
         return self._wire
 
@@ -225,7 +243,7 @@ def _translated() -> Iterator[None]:
 
 @asynccontextmanager
 async def lab_shaper(
-    network: LabNetwork, nodes: Sequence[str], log: Path
+    network: LabNetwork, nodes: Sequence[str], log: Path, cable: Cable = CABLE
 ) -> AsyncIterator[LabShaper]:
     """Yield the shaper of an iteration's network; what it started ends on leaving.
 
@@ -233,8 +251,9 @@ async def lab_shaper(
         network: the network, whose every place is a node or a client group.
         nodes: the names of the places that are nodes.
         log: where the wire's own complaints go, should it come to any.
+        cable: what leads to the wire; one that is named is taken away at the end.
     """
-    shaper = LabShaper(network, nodes, log)
+    shaper = LabShaper(network, nodes, log, cable)
     try:
         yield shaper
     finally:

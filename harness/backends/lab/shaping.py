@@ -63,8 +63,8 @@ def shaping() -> Shaping:
 
 
 def _try(told: int) -> int:
-    from harness.backends.lab.network import lab_network  # noqa: PLC0415
-    from harness.backends.lab.shaper import lab_shaper  # noqa: PLC0415
+    from harness.backends.lab.network import lab_network  # noqa: PLC0415 - pyroute2 is slow to import
+    from harness.backends.lab.shaper import lab_shaper  # noqa: PLC0415 - pyroute2 is slow to import
 
     found: dict[Capability, str] = {}
     reasons: list[str] = []

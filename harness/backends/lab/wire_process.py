@@ -23,9 +23,19 @@ from harness.cluster.shapes import Shape
 from harness.errors import FaultError
 from harness.scopes import bounded_cleanup
 
-INTO, OUT = "w-in", "w-out"  # a cable: what is diverted into it comes to the wire at its end
 ANSWER_LIMIT_S = 5.0
 LONGEST_ANSWER = 4096
+
+
+@dataclass(frozen=True)
+class Cable:
+    """A cable by the names of its ends: what is diverted `into` it comes `out` to the wire."""
+
+    into: str = "w-in"
+    out: str = "w-out"
+
+
+CABLE = Cable()
 
 
 @dataclass(frozen=True)
@@ -83,7 +93,7 @@ class WireProcess:
 
 
 @asynccontextmanager
-async def wire_process(log: Path) -> AsyncIterator[WireProcess]:
+async def wire_process(log: Path, cable: Cable = CABLE) -> AsyncIterator[WireProcess]:
     """Start the wire at the end of the cable; end it on leaving.
 
     Raises:
@@ -93,7 +103,7 @@ async def wire_process(log: Path) -> AsyncIterator[WireProcess]:
     with theirs:
         stream = await SocketStream.from_socket(ours)
         with log.open("ab") as errors:
-            argv = [sys.executable, "-I", "-S", wire.__file__, OUT]
+            argv = [sys.executable, "-I", "-S", wire.__file__, cable.out]
             process = spawn(argv, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=errors)
     try:
         started = WireProcess(process, stream, log)
@@ -106,7 +116,7 @@ async def wire_process(log: Path) -> AsyncIterator[WireProcess]:
             await stream.aclose()
 
 
-async def lay_cable(netlink: AsyncIPRoute) -> None:
+async def lay_cable(netlink: AsyncIPRoute, cable: Cable = CABLE) -> None:
     """Lay the cable that leads to the wire; it goes with the lab's network.
 
     Raises:
@@ -114,9 +124,25 @@ async def lay_cable(netlink: AsyncIPRoute) -> None:
     """
     try:
         await netlink.link(
-            "add", ifname=INTO, group=GROUP, kind="veth", peer={"ifname": OUT, "group": GROUP}
+            "add",
+            ifname=cable.into,
+            group=GROUP,
+            kind="veth",
+            peer={"ifname": cable.out, "group": GROUP},
         )
-        for name in (INTO, OUT):
+        for name in (cable.into, cable.out):
             await netlink.link("set", index=if_nametoindex(name), state="up")
     except (NetlinkError, OSError) as error:
         raise FaultError(f"the cable to the wire cannot be laid: {error}") from error
+
+
+async def lift_cable(netlink: AsyncIPRoute, cable: Cable) -> None:
+    """Take the cable away, where no network of its own takes it along.
+
+    Raises:
+        FaultError: the kernel refuses.
+    """
+    try:
+        await netlink.link("del", index=if_nametoindex(cable.into))
+    except (NetlinkError, OSError) as error:
+        raise FaultError(f"the cable to the wire cannot be taken away: {error}") from error

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from harness.history.tables import Outcome
+from harness.load.adapters.stores import KeyValue, ObjectStore
+from harness.load.adapters.streams import Streams
+from harness.load.stores import StorePlan
 
 
 @dataclass(slots=True)
@@ -53,6 +56,10 @@ class Client(Protocol):
     def connected(self) -> Callable[[], bool]:
         """Return what asks the library whether it is connected."""
 
+    @property
+    def streams(self) -> Streams:
+        """Return JetStream through this connection."""
+
     async def connect(self) -> None:
         """Connect; raise ClientFailure when that is hopeless or takes too long."""
 
@@ -68,8 +75,14 @@ class Client(Protocol):
     async def request(self, subject: str, payload: bytes, timeout_s: float) -> bytes:
         """Return the reply's payload."""
 
+    def key_value(self, store: StorePlan, timeout_s: float) -> KeyValue:
+        """Return a key-value bucket, each of whose operations ends within the time-out."""
+
+    def object_store(self, store: StorePlan, timeout_s: float) -> ObjectStore:
+        """Return an object store, likewise."""
+
     def outcome_of(self, error: Exception) -> Outcome:
-        """Return REFUSED when the message certainly was not sent, UNKNOWN otherwise."""
+        """Return REFUSED when the message certainly was not sent or not stored, else UNKNOWN."""
 
     def backlog(self) -> int:
         """Return how many received messages lie in the library's queues."""

@@ -1,4 +1,4 @@
-"""The adapter for nats-py: the only module that imports nats.
+"""The adapter for nats-py: only it and the modules beside it import nats.
 
 Four traps of nats-py that this module and its callers live with: `publish` can block
 without bound; `_flush_pending` swallows cancellation; `close` can hang; `flush` sends
@@ -21,7 +21,10 @@ from nats.aio.subscription import Subscription
 from harness.errors import WorkerError
 from harness.history.tables import Outcome
 from harness.load.adapters.base import Client, ClientFailure, Emit, Inbox
+from harness.load.adapters.nats_py_jetstream import NatsPyStreams, was_refused
 from harness.load.adapters.nats_py_signs import WatchedClient, connect_parameters
+from harness.load.adapters.stores import KeyValue, ObjectStore
+from harness.load.stores import StorePlan
 
 CONNECT_LIMIT_S = 15.0
 FLUSH_LIMIT_S = 5
@@ -63,6 +66,7 @@ class NatsPyClient:
         if credentials is not None:
             self._options |= {"user": credentials[0], "password": credentials[1]}
         self._nc = WatchedClient(emit)
+        self.streams = NatsPyStreams(self._nc)
         self._subscriptions: list[Subscription] = []
         self.publish: Callable[[str, bytes], Awaitable[None]] = self._nc.publish
         self.connected: Callable[[], bool] = functools.partial(getattr, self._nc, "is_connected")
@@ -134,15 +138,29 @@ class NatsPyClient:
         reply = await self._nc.request(subject, payload, timeout_s)
         return reply.data
 
+    def key_value(self, store: StorePlan, timeout_s: float) -> KeyValue:
+        """Return a key-value bucket."""
+        from harness.load.adapters import nats_py_stores  # noqa: PLC0415 - needed by few workers
+
+        return nats_py_stores.NatsPyKeyValue(self._nc, store, timeout_s, self.outcome_of)
+
+    def object_store(self, store: StorePlan, timeout_s: float) -> ObjectStore:
+        """Return an object store."""
+        from harness.load.adapters import nats_py_stores  # noqa: PLC0415 - needed by few workers
+
+        return nats_py_stores.NatsPyObjectStore(self._nc, store, timeout_s, self.outcome_of)
+
     def outcome_of(self, error: Exception) -> Outcome:
-        """Return REFUSED when the message certainly was not sent or not answered."""
-        return Outcome.REFUSED if isinstance(error, _REFUSALS) else Outcome.UNKNOWN
+        """Return REFUSED when the message certainly was not sent, not answered or not stored."""
+        refused = isinstance(error, _REFUSALS) or was_refused(error)
+        return Outcome.REFUSED if refused else Outcome.UNKNOWN
 
     def backlog(self) -> int:
         """Return how many received messages lie in nats-py's queues; none once it gave up."""
         if self._nc.is_closed:
             return 0
-        return sum(subscription.pending_msgs for subscription in self._subscriptions)
+        subscriptions = (*self._subscriptions, *self.streams.pushed())
+        return sum(subscription.pending_msgs for subscription in subscriptions)
 
     async def close(self, limit_s: float) -> None:
         """Close as far as that is possible within the limit."""

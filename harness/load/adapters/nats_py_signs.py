@@ -46,6 +46,7 @@ class WatchedClient(NatsClient):
         self._opened = False
         self._signed = False
         self._attempts = 0
+        self._tried = ""
         self.rejected = asyncio.Event()
         self.complaint = ""
 
@@ -81,9 +82,10 @@ class WatchedClient(NatsClient):
         await super()._process_err(err_msg)
 
     async def _connect_to_server(self, s: Any) -> None:
+        self._tried = f"{s.uri.hostname}:{s.uri.port}"
         if self._opened:
             self._attempts += 1
-            self._emit("attempt", server=f"{s.uri.hostname}:{s.uri.port}")
+            self._emit("attempt", server=self._tried)
         await super()._connect_to_server(s)
 
     def _sign(self, sign: str) -> None:
@@ -93,8 +95,10 @@ class WatchedClient(NatsClient):
             self._emit("sign", sign=sign)
 
     def _server(self) -> str:
+        # A connection that broke before its callback ran has no address any more; it led to
+        # where was tried last.
         url = self.connected_url
-        return f"{url.hostname}:{url.port}" if url is not None else ""
+        return f"{url.hostname}:{url.port}" if url is not None else self._tried
 
     async def _on_error(self, error: Exception) -> None:
         if self.rejected.is_set():

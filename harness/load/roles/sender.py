@@ -9,7 +9,7 @@ from time import monotonic_ns
 
 from harness.load.adapters.base import Client, Emit
 from harness.load.ledger import Ledger
-from harness.load.pacing import NS_PER_S, Schedule
+from harness.load.pacing import NEVER_NS, NS_PER_S
 from harness.load.payload import HEADER_BYTES, Kind, PayloadMaker
 from harness.load.plan import ClientPlan
 
@@ -18,7 +18,6 @@ END_MARKER_PERIOD_S = 0.05
 STOP_GRACE_S = 1.0
 # Timers are about a millisecond coarse: what was due just before the stop still goes out.
 LAST_CALL_NS = 20_000_000
-NEVER_NS = 2**63 - 1
 # How many messages go out before the loop turns: other clients of the worker wait as long.
 BURST = 256
 
@@ -39,7 +38,8 @@ class Sender(ABC):
         self.client = client
         self.ledger = ledger
         self.emit = emit
-        self.maker = PayloadMaker(run, plan.id, plan.payload_bytes or HEADER_BYTES)
+        size = plan.payload_bytes or HEADER_BYTES
+        self.maker = PayloadMaker(run, plan.id, size, [text.encode() for text in plan.texts])
         self.stop_ns = NEVER_NS
         self.last_call_ns = NEVER_NS
         self.ended = asyncio.Event()
@@ -67,6 +67,9 @@ class Sender(ABC):
     def give_up(self) -> None:
         """Hand all attempts to the ledger, those in flight as unknown; later ends do not count."""
 
+    async def set_up(self) -> None:  # noqa: B027 - most senders have nothing to prepare
+        """Prepare what it sends to, once it is connected."""
+
     @property
     def grace_s(self) -> float:
         """Return how long after the stop an attempt may take."""
@@ -85,7 +88,7 @@ class Sender(ABC):
     async def pace(self, start_ns: int) -> None:
         """Send every message when it is due, until `stop_ns`."""
         self.ended.clear()
-        schedule = Schedule(start_ns, self.plan.offset_s, self.plan.rate or 1.0)
+        schedule = self.plan.schedule(start_ns)
         sent = 0
         while (now_ns := monotonic_ns()) < self.last_call_ns:
             due = schedule.count_before(min(now_ns + 1, self.stop_ns))

@@ -1,0 +1,1 @@
+"""The backend `attach`: servers that run already."""

@@ -1,0 +1,1 @@
+"""Proxies between clients and servers: what `local` can do to clients' links."""

@@ -1,0 +1,1 @@
+"""Two sets of runs compared: what changed, how sure that is, and whether it matters."""

@@ -1,0 +1,1 @@
+"""A release against the one before it: one page, one verdict."""

@@ -1,0 +1,160 @@
+"""Gather what came of each scenario of a session, and hand it to CI as it comes.
+
+A scenario may run in another process than the session, and that may be killed: so it tells
+by a file that both have open, and what it did not tell is known to be missing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.console import Console
+
+from harness.clock import wall_time
+from harness.errors import UsageError
+from harness.plain import plain
+from harness.report.model import Report
+from harness.report.outputs import STEP_SUMMARY, tell_github, write_junit
+from harness.report.words import Outcome, Unreported
+
+NOT_RUN = "the session ended before this scenario was run"
+NOT_BEGUN = "the session did not begin; it says why"
+NO_WORD = "the run ended without a word; read its log"
+
+
+class Tell(Protocol):
+    """Tell what came of a scenario: its run folder, or why there is no report."""
+
+    def __call__(self, *, folder: Path | None = None, why: str | None = None) -> None:
+        """Take note of it, in whatever process of the session."""
+
+
+@dataclass
+class Results:
+    """The outcomes of a session's scenarios, in their order; not run until they were.
+
+    `junit` is written anew with every outcome, so that it is there however the session ends.
+    """
+
+    outcomes: list[Outcome]
+    junit: Path | None
+    summary: Path | None
+    _warned: set[str] = field(default_factory=set, init=False)
+
+    @contextmanager
+    def of(self, index: int) -> Iterator[Tell]:
+        """Let one scenario be run in the body, and take in what came of it."""
+        if self.junit is None and self.summary is None:
+            yield _keep_to_oneself
+            return
+        try:
+            file = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed below
+        except OSError as error:
+            self._warn_once(f"cannot gather results: {error.strerror}")
+            yield _keep_to_oneself
+            return
+        with file:
+
+            def tell(*, folder: Path | None = None, why: str | None = None) -> None:
+                told = {"folder": None if folder is None else str(folder.absolute()), "why": why}
+                with suppress(OSError):  # then there is no word of it, which is no pass
+                    os.ftruncate(file.fileno(), 0)
+                    os.pwrite(file.fileno(), json.dumps(told).encode(), 0)
+
+            name = _name(self.outcomes[index])
+            self.outcomes[index] = Unreported(name, NO_WORD, run=True, at=wall_time())
+            yield tell
+            file.seek(0)
+            self.outcomes[index] = _read(name, file.read())
+        self.write_junit()
+
+    def write_junit(self) -> None:
+        """Write the JUnit file, if one is wanted."""
+        if self.junit is not None:
+            write_junit(self.outcomes, self.junit, self._warn_once)
+
+    def tell_github(self) -> None:
+        """Append to the step's summary, if there is a step."""
+        if self.summary is not None:
+            tell_github(self.outcomes, self.summary, warn)
+
+    def _warn_once(self, message: str) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
+            warn(message)
+
+
+def announce(names: Sequence[str], junit: Path | None) -> None:
+    """Say in the JUnit file that nothing was run yet: an older one must not pass for this one.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    if junit is None:
+        return
+    told = [Unreported(one, NOT_BEGUN, run=False, at=wall_time()) for one in names]
+    problems: list[str] = []
+    write_junit(told, junit, problems.append)
+    if problems:
+        raise UsageError(f"--junit: {problems[0]}")
+
+
+@contextmanager
+def collected(names: Sequence[str], junit: Path | None) -> Iterator[Results]:
+    """Gather the outcomes of the scenarios of these names; at the end GitHub is told."""
+    summary = os.environ.get(STEP_SUMMARY)
+    results = Results(
+        [Unreported(one, NOT_RUN, run=False, at=wall_time()) for one in names],
+        junit,
+        Path(summary) if summary else None,
+    )
+    results.write_junit()
+    try:
+        yield results
+    finally:
+        results.tell_github()
+
+
+def _keep_to_oneself(*, folder: Path | None = None, why: str | None = None) -> None:
+    """Tell nobody: nobody asked."""
+
+
+def _name(before: Outcome) -> str:
+    return before.scenario if isinstance(before, Unreported) else "unknown"
+
+
+def _read(name: str, said: bytes) -> Outcome:
+    """Return the report that a scenario left, or why there is none."""
+    told: dict[str, Any] = {}
+    with suppress(ValueError):  # it was killed while it told: nothing is known
+        told = json.loads(said)
+    why = told.get("why") or NO_WORD
+    if told.get("folder") is not None:
+        try:
+            return Report.model_validate_json(Path(told["folder"], "report.json").read_bytes())
+        except OSError as error:
+            why = f"its report cannot be read: {error.strerror}"
+        except ValueError:
+            why = "its report cannot be read: it is damaged"
+    return Unreported(name, why, run=True, at=wall_time())
+
+
+def warn(message: str) -> None:
+    """Say on stderr what went wrong beside the run, which stands."""
+    _say(f"nats-harness: warning: {message}")
+
+
+def complain(message: str) -> None:
+    """Say on stderr what went wrong."""
+    _say(f"nats-harness: {message}")
+
+
+def _say(line: str) -> None:
+    Console(stderr=True, highlight=False, markup=False).print(plain(line), soft_wrap=True)

@@ -1,6 +1,6 @@
 """Measure what the harness costs; print a table and write reports/bench.json.
 
-Run as ``python benchmarks/bench.py [--quick] [--only NAME]``.
+Run as ``python benchmarks/bench.py [--quick] [--only NAME] [--out FILE]``.
 """
 
 from __future__ import annotations
@@ -15,11 +15,15 @@ from pathlib import Path
 from cuts import measure_cuts
 from figure import Figure, describe_machine, machine_line
 from forming import measure_forming
+from linearizability import measure_linearizability
 from memory import measure_memory
 from overhead import measure_overhead
+from proxies import measure_proxies
 from rich.console import Console
 from rich.table import Table
 from shapes import measure_shape
+from side_by_side import measure_side_by_side
+from streams import MESSAGES, measure_streams
 from throughput import measure_throughput
 
 REPORTS = Path(__file__).parent.parent / "reports"
@@ -29,7 +33,7 @@ ALIGNED_RIGHT = ("n", "min", "median", "max", "aim")
 def benchmarks(*, quick: bool) -> Mapping[str, Callable[[Path], Figure]]:
     """Return each benchmark by its name; `quick` makes them short and coarse."""
     return {
-        "cuts": lambda folder: measure_cuts(folder, 10 if quick else 100),  # before threads exist
+        "cuts": lambda _: measure_cuts(10 if quick else 100),
         "forming": lambda folder: measure_forming(folder, 3 if quick else 20),
         "throughput": lambda folder: measure_throughput(
             folder, 2 if quick else 7, 1.0 if quick else 3.0
@@ -39,6 +43,19 @@ def benchmarks(*, quick: bool) -> Mapping[str, Callable[[Path], Figure]]:
         "delay-50ms": lambda _: measure_shape("delay-50ms", 3 if quick else 10),
         "loss": lambda _: measure_shape("loss", 3 if quick else 10),
         "bandwidth": lambda _: measure_shape("bandwidth", 3 if quick else 10),
+        "proxies": lambda folder: measure_proxies(folder, 3 if quick else 20),
+        "linearizability": lambda _: measure_linearizability(
+            10_000 if quick else 100_000, 2 if quick else 5
+        ),
+        "streams-time": lambda folder: measure_streams(
+            folder, 1 if quick else 5, MESSAGES // 10 if quick else MESSAGES, "s"
+        ),
+        "streams-memory": lambda folder: measure_streams(
+            folder, 1 if quick else 5, MESSAGES // 10 if quick else MESSAGES, "MiB"
+        ),
+        "side-by-side": lambda folder: measure_side_by_side(
+            folder, 2 if quick else 20, 2 if quick else 10, 1 if quick else 3
+        ),
         "overhead": lambda folder: measure_overhead(folder, 1 if quick else 5),
     }
 
@@ -64,7 +81,9 @@ def main() -> int:
     """Run the benchmarks; return 0 once all could be measured, whatever they say."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few short runs, coarse figures")
-    parser.add_argument("--only", action="append", help="the name of one benchmark")
+    names = tuple(benchmarks(quick=True))
+    parser.add_argument("--only", action="append", choices=names, help="one benchmark; repeatable")
+    parser.add_argument("--out", type=Path, default=REPORTS / "bench.json", help="where to write")
     arguments = parser.parse_args()
     console = Console()
     figures = []
@@ -75,15 +94,15 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="nats-harness-bench-") as folder:
             figures.append(measure(Path(folder)))
     console.print(draw(figures))
-    REPORTS.mkdir(exist_ok=True)
-    path = REPORTS / "bench.json"
+    path = arguments.out
+    path.parent.mkdir(exist_ok=True)
     shown = {
         "machine": describe_machine(),
         "quick": arguments.quick,
         "figures": [figure.to_dict() for figure in figures],
     }
     path.write_text(json.dumps(shown, indent=2) + "\n")
-    console.print(f"written to reports/{path.name}")
+    console.print(f"written to {path}")
     return 0
 
 

@@ -6,18 +6,17 @@ measured as JSON, since the lab must be entered before threads exist.
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import anyio
+from apart import measure_apart, tell_from_lab
 from figure import Figure
 
-from harness.backends.lab.enter import run_in_lab
 from harness.backends.lab.shaping import shaping
 from harness.cluster.links import Link
 from harness.cluster.shapes import Sample, Shape, Trial
@@ -88,9 +87,7 @@ ACCURACIES = {
 def measure_shape(kind: str, runs: int) -> Figure:
     """Shape a link `runs` times in one lab and measure it each time."""
     wanted = ACCURACIES[kind]
-    argv = [sys.executable, __file__, kind, str(runs)]
-    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=LIMIT_S)
-    told = json.loads(done.stdout) if done.returncode == 0 else {"skipped": done.stderr.strip()}
+    told = measure_apart(__file__, kind, runs, limit_s=LIMIT_S)
     return Figure(
         wanted.name,
         wanted.unit,
@@ -103,7 +100,7 @@ def measure_shape(kind: str, runs: int) -> Figure:
     )
 
 
-async def _measure(wanted: Accuracy, runs: int) -> dict[str, object]:
+async def _measure(wanted: Accuracy, runs: int) -> dict[str, Any]:
     from harness.backends.lab.network import lab_network  # noqa: PLC0415 - needs a lab
     from harness.backends.lab.shaper import lab_shaper  # noqa: PLC0415 - the same
 
@@ -120,19 +117,6 @@ async def _measure(wanted: Accuracy, runs: int) -> dict[str, object]:
     return {"values": values, "via": via}
 
 
-def main(kind: str, runs: int) -> int:
-    """Print what was measured; return 0 when something was."""
-    found = shaping()
-    if found.reason is not None:
-        sys.stderr.write(found.reason + "\n")
-        return 1
-
-    def inside() -> int:
-        sys.stdout.write(json.dumps(anyio.run(_measure, ACCURACIES[kind], runs)) + "\n")
-        return 0
-
-    return run_in_lab(inside)
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2])))
+    chosen, count = ACCURACIES[sys.argv[1]], int(sys.argv[2])
+    sys.exit(tell_from_lab(shaping().reason, lambda: anyio.run(_measure, chosen, count)))

@@ -79,19 +79,19 @@ async def _run_bare(cluster: Cluster, length_s: float) -> float:
             await stack.enter_async_context(_bare_client(role, _url(cluster), length_s))
             for role in ("subscribe", "publish")
         ]
-        for process, output in clients:
+        for _, output in clients:
             line = await output.receive_until(b"\n", 64)
             if line != b"ready":
                 raise RuntimeError(f"a bare client said {line!r}")
-            assert process.stdin is not None
         for process, _ in clients:
+            assert process.stdin is not None
             await process.stdin.send(b"go\n")
         received, sent = [
             json.loads(await output.receive_until(b"\n", 4096)) for _, output in clients
         ]
     if received["count"] != sent["count"]:
         raise RuntimeError(f"bare nats-py sent {sent['count']}, received {received['count']}")
-    return received["count"] / seconds(received["last_ns"] - sent["first_ns"])
+    return float(received["count"] / seconds(received["last_ns"] - sent["first_ns"]))
 
 
 @asynccontextmanager
@@ -136,9 +136,9 @@ async def _run_accounted(cluster: Cluster, folder: Path, index: int, length_s: f
     return len(received) / seconds(int(received.max()) - int(sent.min()))
 
 
-def _plans(folder: Path, index: int, url: str) -> tuple[WorkerPlan, WorkerPlan]:
+def _plans(folder: Path, index: int, url: str) -> tuple[WorkerPlan, ...]:
     run = secrets.randbits(32)
-    shared = {"workload": "bench", "servers": (url,), "subject": SUBJECT}
+    shared: dict[str, Any] = {"workload": "bench", "servers": (url,), "subject": SUBJECT}
     publisher = ClientPlan(
         id=0,
         name="bench-publisher-1",

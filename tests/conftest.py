@@ -8,7 +8,29 @@ import sys
 
 import pytest
 
-PROBE = "from harness.backends.lab.available import available; print(available() or '')"
+PROBES = {
+    "lab": "from harness.backends.lab.available import available; print(available() or '')",
+    "device": """
+from harness.backends.trials import attempt
+from harness.cluster.protocols import Capability
+print(attempt("local", Capability.DEVICE).lack or "")
+""",
+    "docker": """
+from harness.engine.connection import engine
+from harness.errors import EngineError
+try:
+    with engine():
+        pass
+except EngineError as error:
+    print(error)
+""",
+    "browser": """
+import sys
+sys.path.insert(0, "tests/support")
+from chromium import NAMES, find_chromium
+print("" if find_chromium() else f"none of {', '.join(NAMES)} is installed")
+""",
+}
 
 
 @pytest.fixture
@@ -17,16 +39,18 @@ def anyio_backend() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests of the lab where it does not work; fail them where it was required.
+    """Skip tests of what does not work here; fail them where it was required.
 
-    The lab is tried in a process of its own: it must be entered before threads exist.
+    Each is tried in a process of its own: the lab must be entered before threads exist.
     """
-    marked = [item for item in items if item.get_closest_marker("lab")]
-    if not marked or "lab" in os.environ.get("NATS_HARNESS_REQUIRE", "").split(","):
-        return
-    probe = subprocess.run(
-        [sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=60, check=False
-    )
-    if why := (probe.stdout + probe.stderr).strip():
-        for item in marked:
-            item.add_marker(pytest.mark.skip(reason=f"the lab does not work here: {why}"))
+    required = os.environ.get("NATS_HARNESS_REQUIRE", "").split(",")
+    for name, probe in PROBES.items():
+        marked = [item for item in items if item.get_closest_marker(name)]
+        if not marked or name in required:
+            continue
+        done = subprocess.run(
+            [sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=False
+        )
+        if why := (done.stdout + done.stderr).strip():
+            for item in marked:
+                item.add_marker(pytest.mark.skip(reason=f"no {name} here: {why}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from harness.backends import doctor
 from harness.backends.lab.available import Examination, Obstacle
+from harness.backends.trials import Attempt
 from harness.cluster.protocols import Capability
 from harness.errors import BinaryError
 
@@ -20,6 +22,11 @@ TOPICS = [
     "links",
     "shaping",
     "local",
+    "clock-skew",
+    "cpu-limit",
+    "disk",
+    "device",
+    "proxies",
     "docker",
     "cache",
     "cores",
@@ -47,42 +54,51 @@ def test_each_failure_comes_with_its_fix(monkeypatch: pytest.MonkeyPatch, tmp_pa
     blocked.write_text("")
     monkeypatch.setattr(doctor, "bundled", nothing)
     monkeypatch.setattr(doctor, "obstacle", lambda: Obstacle("refused", "sudo sysctl -w x=0"))
+    monkeypatch.setattr(doctor, "attempt", lambda *_: Attempt(lack="not allowed"))
     monkeypatch.setattr(doctor, "default_cache", lambda: blocked / "cache")
     monkeypatch.setattr(doctor, "ENOUGH_CORES", 100_000)
     monkeypatch.setattr(doctor, "COARSE_CLOCK_S", 0.0)
+    monkeypatch.setattr(doctor, "proxies_obstacle", lambda: "/proc does not tell")
     monkeypatch.setattr(doctor, "OLDEST_PYTHON", (99, 0))
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
     found = {finding.topic: finding for finding in doctor.examine()}
     for topic in TOPICS:
         if topic != "local":
             assert not found[topic].ok, topic
             assert found[topic].fix, topic
     assert found["lab"].fix == "sudo sysctl -w x=0"
+    assert found["clock-skew"].detail == "local: not allowed"
     assert "Not a directory" in found["cache"].detail
     monkeypatch.delattr("os.pidfd_open")
     assert not doctor._local().ok
 
 
-@pytest.mark.parametrize(
-    ("script", "ok", "detail"),
-    [
-        ("echo 20.10.1", True, "engine 20.10.1"),
-        ("echo Cannot connect; exit 1", False, "reaches no engine (optional): Cannot connect"),
-        ("exit 1", False, "no reason given"),
-        ("sleep 60", False, "does not answer"),
-    ],
-)
-def test_docker_is_looked_at_without_waiting_long(
-    script: str, ok: bool, detail: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    program = tmp_path / "docker"
-    program.write_text(f"#!/bin/sh\n{script}\n")
-    program.chmod(0o755)
-    monkeypatch.setattr(doctor.shutil, "which", lambda _: str(program))
-    monkeypatch.setattr(doctor, "DOCKER_LIMIT_S", 0.3 if "sleep" in script else 10.0)
+def test_no_engine_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
     finding = doctor._docker()
-    assert finding.ok is ok
-    assert detail in finding.detail
+    assert not finding.ok
+    assert finding.detail == "there is no Docker Engine at unix:///nowhere/docker.sock (optional)"
+    assert str(finding.fix).startswith("start it (sudo systemctl start docker)")
+
+
+def test_an_engine_that_does_not_answer_is_not_waited_for_long(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "docker.sock"
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(path))
+        silent.listen()
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
+        monkeypatch.setattr(doctor, "DOCKER_LIMIT_S", 1.0)
+        finding = doctor._docker()
+    assert not finding.ok
+    assert "no Docker Engine can be used" in finding.detail
+
+
+@pytest.mark.docker
+def test_an_engine_is_told_by_its_version() -> None:
+    finding = doctor._docker()
+    assert finding.detail.startswith("engine ")
 
 
 def test_a_kernel_without_a_part_is_told_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -253,12 +253,12 @@ def test_a_failed_step_leaves_no_half_network() -> None:
 import anyio, socket
 import harness.backends.lab.network as network
 from harness.errors import ServerError
-good = network._make_inner
+good = network.make_inner
 async def refuse(place, home):
     if place.port == "v-n2":
         raise OSError(12, "Cannot allocate memory")
     await good(place, home)
-network._make_inner = refuse
+network.make_inner = refuse
 async def build():
     for _ in range(2):
         try:

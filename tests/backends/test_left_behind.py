@@ -1,19 +1,23 @@
-"""SIGKILL of the harness at any moment leaves no process, namespace or interface."""
+"""SIGKILL of the harness at any moment leaves no process, namespace, interface or mount."""
 
 from __future__ import annotations
 
 import os
 import random
 import shutil
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+from command_line import lab_interfaces
+from loop_devices import loops_of
+from namespaces import namespaces_of, still_used
 
+from harness.backends.disk.device import SIZE_BYTES
 from harness.cluster.binaries import bundled
 
 LIMIT_S = 20.0
@@ -27,16 +31,19 @@ from harness.backends.lab.backend import LabBackend
 from harness.backends.local import LocalBackend
 from harness.scenario.model import ClusterSpec
 
-backend = {"lab": LabBackend, "local": LocalBackend}[sys.argv[1]]()
+backend = {"lab": LabBackend(), "local": LocalBackend(mounting=True)}[sys.argv[1]]
 folder = Path(sys.argv[2])
 
 def record(kind, **facts):
     pass
 
 async def run():
-    spec = ClusterSpec(version=sys.argv[3])
+    spec = ClusterSpec(version=sys.argv[3], jetstream=sys.argv[5] == "devices")
+    places = {"groups": ["load"], "folder": folder, "record": record}
+    if spec.jetstream:
+        places["on_devices"] = spec.nodes
     while True:
-        async with backend.cluster(spec, groups=["load"], folder=folder, record=record) as cluster:
+        async with backend.cluster(spec, **places) as cluster:
             ours, theirs = socket.socketpair()
             argv = [sys.executable, "-c", "import time; time.sleep(600)", str(folder)]
             cluster.spawn_client("load", argv, theirs, folder / "client.log")
@@ -77,29 +84,18 @@ def wait_until(holds: Callable[[], bool], what: Callable[[], object]) -> None:
         assert time.monotonic() < deadline, what()
 
 
-def start(backend: str, folder: Path, mode: str) -> subprocess.Popen[bytes]:
+def start(
+    backend: str, folder: Path, mode: str, stores: str = "folders"
+) -> subprocess.Popen[bytes]:
     binary = folder / "nats-server-copy"
     if not binary.exists():
         shutil.copy2(bundled().path, binary)
-    argv = [sys.executable, "-c", RUN, backend, str(folder / "run"), str(binary), mode]
+    argv = [sys.executable, "-c", RUN, backend, str(folder / "run"), str(binary), mode, stores]
     return subprocess.Popen(argv, stdout=subprocess.PIPE)
-
-
-def networks() -> set[str]:
-    """Return the network namespaces that some process of this machine is in."""
-    found = set()
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                found.add((folder / "ns" / "net").readlink().name)
-            except OSError:
-                continue
-    return found
 
 
 @pytest.mark.parametrize("backend", ["local", pytest.param("lab", marks=pytest.mark.lab)])
 def test_a_killed_harness_leaves_nothing(backend: str, tmp_path: Path) -> None:
-    interfaces = sorted(name for _, name in socket.if_nameindex())
     with start(backend, tmp_path, "stay") as harness:
         assert harness.stdout is not None
         assert harness.stdout.readline() == b"formed\n"
@@ -108,7 +104,7 @@ def test_a_killed_harness_leaves_nothing(backend: str, tmp_path: Path) -> None:
         assert len(running) == (5 if backend == "local" else 8), running
         harness.kill()
     wait_until(lambda: not of_this_run(str(tmp_path)), lambda: of_this_run(str(tmp_path)))
-    assert sorted(name for _, name in socket.if_nameindex()) == interfaces
+    assert lab_interfaces() == []
 
 
 @pytest.mark.parametrize("backend", ["local", pytest.param("lab", marks=pytest.mark.lab)])
@@ -124,6 +120,34 @@ def test_it_leaves_nothing_whenever_it_is_killed(backend: str, tmp_path: Path) -
         wait_until(lambda: not of_this_run(str(tmp_path)), lambda: of_this_run(str(tmp_path)))
 
 
+@pytest.mark.device
+@pytest.mark.parametrize("backend", ["local", pytest.param("lab", marks=pytest.mark.lab)])
+def test_a_killed_harness_leaves_no_mount_and_no_loop_device(backend: str, tmp_path: Path) -> None:
+    with start(backend, tmp_path, "stay", "devices") as harness:
+        assert harness.stdout is not None
+        assert harness.stdout.readline() == b"formed\n"
+        assert len(loops_of(tmp_path)) == 3
+        assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text(encoding="utf-8")
+        harness.kill()
+    wait_until(lambda: not loops_of(tmp_path), lambda: loops_of(tmp_path))
+    assert of_this_run(str(tmp_path)) == []
+    assert not [one for one in tmp_path.rglob("*") if one.stat().st_size >= SIZE_BYTES]
+
+
+@pytest.mark.device
+@pytest.mark.parametrize("backend", ["local", pytest.param("lab", marks=pytest.mark.lab)])
+def test_it_leaves_no_loop_device_whenever_it_is_killed(backend: str, tmp_path: Path) -> None:
+    dice = random.Random(11)
+    for _ in range(MOMENTS):
+        with start(backend, tmp_path, "again", "devices") as harness:
+            try:
+                harness.wait(dice.uniform(0.3, 2.0))
+            except subprocess.TimeoutExpired:
+                harness.kill()
+            assert harness.wait() == -9
+        wait_until(lambda: not loops_of(tmp_path), lambda: loops_of(tmp_path))
+
+
 @pytest.mark.lab
 def test_a_killed_link_of_the_labs_line_takes_the_rest_with_it(tmp_path: Path) -> None:
     for link in range(1, 4):  # door, init, inside
@@ -133,8 +157,9 @@ def test_a_killed_link_of_the_labs_line_takes_the_rest_with_it(tmp_path: Path) -
             pid = harness.pid
             for _ in range(link):
                 pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
-            before = networks()
+            made = namespaces_of(one.split()[0] for one in of_this_run(str(tmp_path)))
+            assert made
             os.kill(pid, 9)
             assert harness.wait(LIMIT_S) == 137
         wait_until(lambda: not of_this_run(str(tmp_path)), lambda: of_this_run(str(tmp_path)))
-        assert len(networks()) < len(before)
+        wait_until(partial(lambda used: not still_used(used), made), partial(still_used, made))

@@ -37,7 +37,8 @@ async def test_the_time_of_an_exit_is_right_though_nobody_waited() -> None:
     told = anyio.Event()
     quiet = subprocess.DEVNULL
     child = spawn(["sleep", "600"], stdin=quiet, stdout=quiet, stderr=quiet, on_exit=told.set)
-    assert child.returncode is None
+    before = child.returncode
+    assert before is None
     child.send_signal(signal.SIGKILL)
     await told.wait()
     at_ns = now_ns()

@@ -23,13 +23,13 @@ import pytest
 
 from harness.backends.lab.backend import LabBackend
 from harness.backends.local import LocalBackend
-from harness.backends.process_cluster import ProcessCluster
 from harness.backends.process_node import ProcessNode
+from harness.backends.server_cluster import ServerCluster
 from harness.cluster.binaries import bundled
 from harness.errors import BinaryError, FaultError, ServerError, UsageError
 from harness.scenario.model import ClusterSpec
 
-BACKENDS = {"lab": LabBackend(), "local": LocalBackend()}
+BACKENDS: dict[str, LabBackend | LocalBackend] = {"lab": LabBackend(), "local": LocalBackend()}
 LIMIT_S = 20.0
 
 
@@ -50,14 +50,14 @@ class Stage:
     @asynccontextmanager
     async def cluster(
         self, groups: Sequence[str] = ("group",), **spec: Any
-    ) -> AsyncIterator[ProcessCluster]:
+    ) -> AsyncIterator[ServerCluster]:
         async with self.backend.cluster(
             ClusterSpec.model_validate(spec), groups=groups, folder=self.folder, record=self.record
         ) as cluster:
             yield cluster
 
     @asynccontextmanager
-    async def formed(self, **spec: Any) -> AsyncIterator[ProcessCluster]:
+    async def formed(self, **spec: Any) -> AsyncIterator[ServerCluster]:
         async with self.cluster(**spec) as cluster:
             await cluster.form(LIMIT_S)
             yield cluster
@@ -207,7 +207,9 @@ async def ends_unasked(stage: Stage) -> None:
             await cluster.watch()
         await cluster.nodes["n3"].start()
         async with anyio.create_task_group() as group:
-            group.start_soon(kill_soon, cluster.nodes["n2"])
+            node = cluster.nodes["n2"]
+            assert isinstance(node, ProcessNode)
+            group.start_soon(kill_soon, node)
             with pytest.raises(ServerError) as caught:
                 await cluster.watch()
     lines = str(caught.value).splitlines()
@@ -296,7 +298,7 @@ async def does_not_hide_a_recording_that_fails(stage: Stage) -> None:
     assert not any(node.running for node in cluster.nodes.values())
 
 
-def stage_socket(cluster: ProcessCluster) -> socket.socket:
+def stage_socket(cluster: ServerCluster) -> socket.socket:
     client = cluster.socket("group", socket.AF_INET)
     client.settimeout(LIMIT_S)
     return client

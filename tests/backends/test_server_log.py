@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.backends.server_log import explain_exit, tail
+from harness.backends.server_log import explain_exit, last_error, tail
 from harness.cluster.protocols import Address, Endpoints
 
 ENDPOINTS = Endpoints(*(Address("127.0.0.1", port) for port in (4222, 6222, 8222)))
@@ -49,3 +49,24 @@ def test_a_taken_port_is_named(line: str, said: str, tmp_path: Path) -> None:
     text = explain_exit("n1", 1, log, ENDPOINTS)
     assert said in text.splitlines()[0]
     assert text.splitlines()[-1].endswith(line)
+
+
+def test_the_last_words_hold_no_login(tmp_path: Path) -> None:
+    log = tmp_path / "n1.log"
+    log.write_text("[1] [ERR] no route to nats://u:SECRET@n1:1\n[1] [FTL] bad\n")
+    text = explain_exit("n1", 1, log, ENDPOINTS)
+    assert text.endswith("no route to nats://***@n1:1\n  [1] [FTL] bad")
+    assert "SECRET" not in text
+
+
+def test_the_last_error_is_told_without_time_and_secrets(tmp_path: Path) -> None:
+    log = tmp_path / "n1.log"
+    assert last_error(log) == ""
+    log.write_text(
+        "[1] 2026/11/23 09:00:00.1 [ERR] first\n"
+        "[1] 2026/11/23 09:00:00.2 [ERR] no route to nats://u:SECRET@n1:1\n"
+        "[1] 2026/11/23 09:00:00.3 [INF] fine\n"
+    )
+    assert last_error(log) == "no route to nats://***@n1:1"
+    log.write_text("[1] 2026/11/23 09:00:00.3 [INF] fine\n")
+    assert last_error(log) == ""

@@ -6,11 +6,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from scripted_backend import ScriptedBackend
 from server_script import Script, Truth
 
+from harness.cluster.protocols import Backend
 from harness.runner import Run, execute
 from harness.scenario.model import Scenario
 
@@ -37,7 +38,8 @@ class Measured:
     @property
     def iteration(self) -> Mapping[str, Any]:
         """Return the only iteration of the report."""
-        return self.report["iterations"][0]
+        only: Mapping[str, Any] = self.report["iterations"][0]
+        return only
 
     @property
     def truth(self) -> Truth:
@@ -50,7 +52,7 @@ def run_scripted(scenario: Scenario, scripts: Mapping[str, Script], reports: Pat
     ended = execute(
         Run(
             scenario=scenario,
-            backend=ScriptedBackend(scripts),
+            backend=cast("Backend", ScriptedBackend(scripts)),  # it has what an iteration asks for
             reports=reports,
             reproduce="calibration",
             warnings=(),

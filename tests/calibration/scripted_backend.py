@@ -5,7 +5,7 @@ Everything else is the product's own: its phases, its workers, its files.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from harness.backends.process import ChildProcess, spawn
 from harness.cluster.protocols import Address, Capability, Cluster, Endpoints, EventSink
 from harness.faults.base import Fault, Strike, undone
 from harness.scenario.model import ClusterSpec
+from harness.scenario.sites import NOWHERE, Sites
 
 HOST = "127.0.0.1"
 
@@ -48,6 +49,7 @@ class ScriptedCluster:
     record: EventSink
     capabilities: frozenset[Capability] = frozenset()
     shaper: None = None
+    sites: Sites = NOWHERE
 
     async def form(self, limit_s: float) -> None:
         """Record that the servers, which are up already, are up."""
@@ -84,10 +86,17 @@ class ScriptedBackend:
 
     @asynccontextmanager
     async def cluster(
-        self, spec: ClusterSpec, *, groups: Sequence[str], folder: Path, record: EventSink
+        self,
+        spec: ClusterSpec,
+        *,
+        groups: Sequence[str],
+        folder: Path,
+        record: EventSink,
+        watched: Collection[str] = (),
+        on_devices: Collection[str] = (),
     ) -> AsyncIterator[ScriptedCluster]:
         """Start the servers; on leaving, each one's truth lies in `folder`."""
-        del groups
+        del groups, watched, on_devices
         async with AsyncExitStack() as stack:
             nodes = {}
             for name in spec.nodes:

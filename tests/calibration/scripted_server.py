@@ -19,6 +19,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from server_courier import Courier, State
 from server_script import Act, Script, read_act
@@ -71,7 +72,7 @@ class ScriptedServer:
         if not self.state.mute:
             connection.send_info(self._info())
 
-    def _info(self) -> dict:
+    def _info(self) -> dict[str, Any]:
         return {
             "server_id": "SCRIPTED",
             "server_name": f"scripted-{self.port}",

@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from server_script import Rule
 from server_wire import Connection, Ids, Message, Subscription, forge, ids_of, matches
@@ -31,7 +32,7 @@ class Ledger:
 
     applied: list[tuple[str, int, int, str]] = field(default_factory=list)
     acts: list[tuple[str, int, int]] = field(default_factory=list)
-    connections: list[dict] = field(default_factory=list)
+    connections: list[dict[str, Any]] = field(default_factory=list)
     deliveries: list[tuple[str, int, int, int]] = field(default_factory=list)
     arrivals: list[tuple[int, int, int]] = field(default_factory=list)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Verb = Literal[
     "drop",  # deliver nothing
@@ -98,7 +98,7 @@ class Script:
         return Script(rules, acts, raw["latency_s"], tuple(raw["connect_urls"]))
 
 
-def read_act(raw: dict) -> Act:
+def read_act(raw: dict[str, Any]) -> Act:
     """Return the act that a JSON object describes."""
     return Act(**{**raw, "on": tuple(raw["on"]) if raw["on"] else None})
 
@@ -116,7 +116,7 @@ class Truth:
 
     applied: tuple[tuple[str, int, int, str], ...]
     acts: tuple[tuple[str, int, int], ...]
-    connections: tuple[dict, ...]
+    connections: tuple[dict[str, Any], ...]
     deliveries: tuple[tuple[str, int, int, int], ...]
     arrivals: tuple[tuple[int, int, int], ...]
 
@@ -137,5 +137,5 @@ class Truth:
         )
 
 
-def _tuples(rows: Iterable[list]) -> tuple:
+def _tuples(rows: Iterable[list[Any]]) -> tuple[Any, ...]:
     return tuple(tuple(row) for row in rows)

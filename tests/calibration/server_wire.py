@@ -11,7 +11,7 @@ import struct
 import time
 import zlib
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 HEADER = struct.Struct("<3sBIIIQq")  # mark, kind, crc, run, sender, sequence, intended_ns
 CHECKED_FROM = 8
@@ -78,11 +78,19 @@ def matches(pattern: str, subject: str) -> bool:
     return len(wanted) == len(found)
 
 
+class Manners(Protocol):
+    """What a connection heeds of what its server is doing."""
+
+    silent: bool
+
+
 class Router(Protocol):
     """What a connection needs of its server."""
 
     connections: set[Connection]
-    state: object
+
+    @property
+    def state(self) -> Manners: ...
 
     def route(self, origin: Connection, message: Message) -> None: ...
 
@@ -95,7 +103,7 @@ class Subscription:
     subject: str
     queue: str
     sid: str
-    held: list[list] = field(default_factory=list)
+    held: list[list[Any]] = field(default_factory=list)
 
 
 class Connection:
@@ -111,7 +119,11 @@ class Connection:
         self.name = ""
         self.subscriptions: dict[str, Subscription] = {}
         keys = ("info_ns", "connect_ns", "pong_ns", "eof_ns")
-        self.times: dict = {"name": "", "accepted_ns": accepted_ns, **dict.fromkeys(keys, 0)}
+        self.times: dict[str, Any] = {
+            "name": "",
+            "accepted_ns": accepted_ns,
+            **dict.fromkeys(keys, 0),
+        }
         self._peer = peer
         self._buffer = bytearray()
         self._backlog = bytearray()
@@ -156,7 +168,7 @@ class Connection:
         if not self._backlog:
             self._loop.remove_writer(self._peer)
 
-    def send_info(self, info: dict) -> None:
+    def send_info(self, info: dict[str, Any]) -> None:
         """Greet the client."""
         self.times["info_ns"] = self.write(b"INFO %s\r\n" % json.dumps(info).encode())
 
@@ -279,7 +291,7 @@ class Connection:
         self.server.route(self, Message(names[0], reply, headers, data))
         return True
 
-    def _connect(self, options: dict) -> None:
+    def _connect(self, options: dict[str, Any]) -> None:
         self.name = self.times["name"] = options.get("name") or ""
         self.times["connect_ns"] = time.monotonic_ns()
         self._verbose = bool(options.get("verbose"))

@@ -6,12 +6,15 @@ import asyncio
 import struct
 import time
 import zlib
+from pathlib import Path
+from typing import Any
 
 import nats
 import pytest
+from nats.aio.msg import Msg
 from nats.errors import NoRespondersError
 from server_handle import scripted_server
-from server_script import Act, Rule, Script, Truth
+from server_script import Act, Deed, Rule, Script, Truth, Verb
 
 pytestmark = pytest.mark.anyio
 COUNT = 12
@@ -23,21 +26,23 @@ def payload(sequence: int, *, kind: int = 0) -> bytes:
 
 
 def sequence_of(data: bytes) -> int:
-    return struct.unpack_from("<Q", data, 16)[0]
+    return int(struct.unpack_from("<Q", data, 16)[0])
 
 
 def sound(data: bytes) -> bool:
-    return struct.unpack_from("<I", data, 4)[0] == zlib.crc32(data[8:])
+    return bool(struct.unpack_from("<I", data, 4)[0] == zlib.crc32(data[8:]))
 
 
-async def publish_through(script: Script, folder, queue: str = "") -> tuple[list[bytes], object]:
+async def publish_through(
+    script: Script, folder: Path, queue: str = ""
+) -> tuple[list[bytes], Truth]:
     """Return what one subscriber of twelve messages saw, and the truth."""
     async with scripted_server(script, folder / "truth.json") as server:
         client = await nats.connect(server.url, name="c", allow_reconnect=False)
         seen: list[bytes] = []
         ended = asyncio.Event()
 
-        async def receive(message) -> None:
+        async def receive(message: Msg) -> None:
             if message.data == b"end":
                 ended.set()
             else:
@@ -52,11 +57,11 @@ async def publish_through(script: Script, folder, queue: str = "") -> tuple[list
     return seen, Truth.read((folder / "truth.json").read_text())
 
 
-def rule(do: str, *sequences: int, **options) -> Script:
+def rule(do: Verb, *sequences: int, **options: Any) -> Script:
     return Script((Rule(do, 0, sequences, **options),))
 
 
-async def test_without_a_script_everything_arrives_once_in_order(tmp_path):
+async def test_without_a_script_everything_arrives_once_in_order(tmp_path: Path) -> None:
     seen, truth = await publish_through(Script(), tmp_path)
     assert [sequence_of(data) for data in seen] == list(range(COUNT))
     assert truth.applied == ()
@@ -77,25 +82,27 @@ async def test_without_a_script_everything_arrives_once_in_order(tmp_path):
     ],
     ids=["drop", "duplicate", "swap", "hold", "echo", "another receiver", "forge"],
 )
-async def test_rules_change_the_stream_as_they_say(tmp_path, script, expected):
+async def test_rules_change_the_stream_as_they_say(
+    tmp_path: Path, script: Script, expected: list[int]
+) -> None:
     seen, _ = await publish_through(script, tmp_path)
     expected += list(range(7, COUNT))
     assert [sequence_of(data) for data in seen] == expected
     assert all(sound(data) for data in seen)
 
 
-async def test_a_corrupted_message_fails_its_checksum(tmp_path):
+async def test_a_corrupted_message_fails_its_checksum(tmp_path: Path) -> None:
     seen, truth = await publish_through(rule("corrupt", 5, offset=40), tmp_path)
     assert [sequence_of(data) for data in seen if not sound(data)] == [5]
     assert truth.count("corrupt") == 1
 
 
-async def test_a_queue_group_gets_each_message_once(tmp_path):
+async def test_a_queue_group_gets_each_message_once(tmp_path: Path) -> None:
     seen, _ = await publish_through(Script(), tmp_path, queue="q")
     assert len(seen) == COUNT
 
 
-async def test_a_request_that_nobody_hears_is_answered_no_responders(tmp_path):
+async def test_a_request_that_nobody_hears_is_answered_no_responders(tmp_path: Path) -> None:
     async with scripted_server(Script(), tmp_path / "truth.json") as server:
         client = await nats.connect(server.url)
         with pytest.raises(NoRespondersError):
@@ -103,7 +110,7 @@ async def test_a_request_that_nobody_hears_is_answered_no_responders(tmp_path):
         await client.close()
 
 
-async def test_probes_are_left_alone_by_rules(tmp_path):
+async def test_probes_are_left_alone_by_rules(tmp_path: Path) -> None:
     async with scripted_server(rule("drop", 0), tmp_path / "truth.json") as server:
         client = await nats.connect(server.url)
         subscription = await client.subscribe("a")
@@ -115,7 +122,7 @@ async def test_probes_are_left_alone_by_rules(tmp_path):
 
 
 @pytest.mark.parametrize("deed", ["close", "reset"])
-async def test_a_cut_connection_comes_back_only_after_return(tmp_path, deed):
+async def test_a_cut_connection_comes_back_only_after_return(tmp_path: Path, deed: Deed) -> None:
     async with scripted_server(Script(), tmp_path / "truth.json") as server:
         cut, refused, back = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
@@ -157,7 +164,7 @@ async def test_a_cut_connection_comes_back_only_after_return(tmp_path, deed):
         assert truth.acts[1][1] <= second["accepted_ns"] <= second["pong_ns"]
 
 
-async def test_a_silent_server_answers_no_ping_and_sees_the_client_leave(tmp_path):
+async def test_a_silent_server_answers_no_ping_and_sees_the_client_leave(tmp_path: Path) -> None:
     async with scripted_server(Script(), tmp_path / "truth.json") as server:
         closed = asyncio.Event()
 
@@ -178,7 +185,7 @@ async def test_a_silent_server_answers_no_ping_and_sees_the_client_leave(tmp_pat
         assert truth.connections[0]["eof_ns"] > truth.acts[0][1]
 
 
-async def test_a_mute_server_accepts_and_never_greets(tmp_path):
+async def test_a_mute_server_accepts_and_never_greets(tmp_path: Path) -> None:
     script = Script(acts=(Act("mute"),))
     async with scripted_server(script, tmp_path / "truth.json") as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -190,7 +197,7 @@ async def test_a_mute_server_accepts_and_never_greets(tmp_path):
         await writer.wait_closed()
 
 
-async def test_an_act_can_wait_for_a_message(tmp_path):
+async def test_an_act_can_wait_for_a_message(tmp_path: Path) -> None:
     script = Script(acts=(Act("blackhole", on=(0, 3)),))
     async with scripted_server(script, tmp_path / "truth.json") as server:
         client = await nats.connect(server.url, name="c")

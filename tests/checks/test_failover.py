@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from story import Story
 
-from harness.checks.base import Case, Result
+from harness.checks import judge
+from harness.checks.base import Case, Result, Verdict
 from harness.checks.failover import judge_failover
 from harness.stats.distribution import Distribution
 
@@ -20,7 +23,7 @@ def values(story: Story, metric: str, **labels: str) -> Distribution:
     return judged(story).samples[metric].select(labels)
 
 
-def only(story: Story, metric: str, client_role: str = "publisher") -> tuple[float, bool]:
+def only(story: Story, metric: str, client_role: str = "publisher") -> tuple[Any, bool]:
     found = values(story, metric, role=client_role)
     assert found.n == 1
     return pytest.approx(found.bounds[0]), found.censored == 1
@@ -134,7 +137,8 @@ def test_of_two_blows_on_one_connection_the_sign_belongs_to_the_later() -> None:
     story.failover(PUBLISHER, 5.1, 5.2)
     assert list(values(story, "detection_time", fault="second").bounds) == pytest.approx([0.1])
     first = values(story, "detection_time", fault="first")
-    assert (list(first.bounds), first.censored) == (pytest.approx([0.5]), 1)
+    assert list(first.bounds) == pytest.approx([0.5])
+    assert first.censored == 1
 
 
 def test_every_turn_of_a_rolling_restart_is_measured_where_the_client_then_was() -> None:
@@ -164,3 +168,62 @@ def test_a_client_that_ran_into_a_struck_server_needs_no_note() -> None:
     result = judged(story)
     assert len(result.facts["disconnects"][PUBLISHER]) == 2
     assert result.notes == ()
+
+
+def lost(story: Story, **labels: str) -> tuple[int, int]:
+    found = judged(story).tallies["disconnects"].select(labels)
+    return found.count, found.of
+
+
+def test_disconnects_are_counted_and_told_apart_by_whether_a_fault_explains_them() -> None:
+    story = one_publisher().fault().failover(PUBLISHER, 4.05, 4.3)
+    assert lost(story) == (1, 3)
+    assert lost(story, explained="yes") == (1, 3)
+    assert lost(story, explained="no") == (0, 3)
+    story.failover(SUBSCRIBER, 4.5, 4.6)
+    assert lost(story, explained="no") == (1, 4)
+    assert lost(story, explained="yes") == (1, 4)
+    assert lost(story) == (2, 4)
+    assert lost(story, explained="no", role="publisher") == (0, 2)
+    assert lost(story, explained="yes", role="publisher") == (1, 2)
+    assert lost(story, role="subscriber", workload="hello") == (1, 2)
+
+
+def test_a_connection_that_was_replaced_without_a_word_or_never_again_was_lost_as_well() -> None:
+    assert lost(Story().core().failover(PUBLISHER, None, 4.3), explained="no") == (1, 3)
+    assert lost(Story().core().failover(PUBLISHER, 4.1, None), explained="no") == (1, 2)
+    assert lost(Story().core(), explained="no") == (0, 2)
+
+
+def verdicts(story: Story) -> dict[str, Verdict]:
+    judgement = judge(story.history())
+    return {str(one.metric): one.verdict for one in judgement.findings if one.metric is not None}
+
+
+def test_a_disconnect_that_nothing_explains_breaks_the_thresholds_that_forbid_it() -> None:
+    forbidden = {"disconnects": ["count == 0"], "disconnects{explained:no}": ["count == 0"]}
+    story = Story(thresholds=forbidden).core()
+    assert set(verdicts(story).values()) == {Verdict.PASS}
+    story.fault().failover(PUBLISHER, 4.05, 4.3)
+    assert verdicts(story)["disconnects"] is Verdict.FAIL
+    assert verdicts(story)["disconnects{explained:no}"] is Verdict.PASS
+    story.failover(SUBSCRIBER, 7.5, 7.6)
+    assert verdicts(story)["disconnects{explained:no}"] is Verdict.FAIL
+
+
+def test_the_share_of_explained_disconnects_is_of_all_connections() -> None:
+    limits = {"disconnects{explained:yes}": ["ratio < 50%"]}
+    story = Story(thresholds=limits).core().fault().failover(PUBLISHER, 4.05, 4.3)
+    assert verdicts(story) == {"disconnects{explained:yes}": Verdict.PASS}
+    story = Story(thresholds=limits).core().fault().failover(PUBLISHER, 4.05, 4.3)
+    story.event(5.0, "worker.lost", worker="hello-subscribers", returncode=-9)
+    assert verdicts(story) == {"disconnects{explained:yes}": Verdict.INCONCLUSIVE}
+
+
+def test_no_disconnect_is_no_pass_where_nobody_watched() -> None:
+    story = Story(thresholds={"disconnects": ["count == 0"]}).core()
+    story.events = [one for one in story.events if one["kind"] != "client.connected"]
+    assert verdicts(story) == {"disconnects": Verdict.INCONCLUSIVE}
+    story = Story(thresholds={"disconnects": ["count == 0"]}).core()
+    story.event(5.0, "worker.lost", worker="hello-publishers", returncode=-9)
+    assert verdicts(story) == {"disconnects": Verdict.INCONCLUSIVE}

@@ -215,6 +215,12 @@ def test_a_record_that_just_ends_is_inconclusive() -> None:
     assert_inconclusive("completion", Story(collected=False).core(), "the record ends in drain")
 
 
+def test_what_could_not_be_taken_away_is_inconclusive() -> None:
+    story = Story().core()
+    story.event(9.9, "run.left_behind", message="container x cannot be removed: busy")
+    assert_inconclusive("completion", story, "left behind: container x cannot be removed: busy")
+
+
 def test_accepted_messages_that_nobody_waits_for_are_inconclusive() -> None:
     story = Story().core()
     story.unconfirmed.add(("hello-subscriber-1", "hello-publisher-1"))

@@ -13,6 +13,8 @@ from harness.checks import CHECKS, ITERATION_CHECKS, judge
 from harness.checks.base import Case, Check, Result, Verdict, worst
 from harness.report.build import build
 from harness.scenario.metrics import METRICS
+from harness.stats.distribution import Distribution
+from harness.stats.labelled import Count
 
 PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 
@@ -33,6 +35,12 @@ def test_every_check_computes_the_metrics_it_declares_and_no_other() -> None:
     for check in ITERATION_CHECKS:
         result = check.run(Case(history.iterations[0], history.scenario))
         assert {*result.tallies, *result.samples} == set(check.metrics), check.name
+
+
+def test_what_a_check_adds_to_is_computed_by_another() -> None:
+    declared = {name for check in ITERATION_CHECKS for name in check.metrics}
+    for check in ITERATION_CHECKS:
+        assert set(check.adds) <= declared - set(check.metrics), check.name
 
 
 def test_metrics_have_the_labels_that_thresholds_may_select_by() -> None:
@@ -162,9 +170,12 @@ def test_counters_sum_and_distributions_pool_over_iterations() -> None:
         story = Story(index=index).core().fault().drop(range(lost))
         stories.append(story.failover("hello-publisher-1", 4.1, 4.2 + index))
     judgement = judge(tell(stories))
-    assert judgement.metrics["lost"].select({}).count == 3  # type: ignore[union-attr]
+    gone = judgement.metrics["lost"].select({})
+    assert isinstance(gone, Count)
+    assert gone.count == 3
     times = judgement.metrics["failover_time"].select({"role": "publisher"})
-    assert list(times.bounds) == pytest.approx([0.2, 1.2])  # type: ignore[union-attr]
+    assert isinstance(times, Distribution)
+    assert list(times.bounds) == pytest.approx([0.2, 1.2])
 
 
 def test_an_iteration_answers_for_a_threshold_only_if_the_run_breaks_it_too() -> None:

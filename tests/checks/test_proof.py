@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from guards import assert_inconclusive, only
 from story import Story, ns
+from told_reports import report_on
 
 from harness.checks.base import Verdict
 
@@ -94,3 +95,14 @@ def test_nodes_that_are_taken_one_after_the_other_are_each_in_order() -> None:
         elif event.get("node") == "n2" and event.get("edge") == "undo":
             event["at_ns"] = ns(5.8)
     assert only("proof", story)[0] is Verdict.PASS
+
+
+def test_a_fault_that_waited_for_a_heal_is_proven_and_says_how_late_it_was() -> None:
+    story = Story().core().fault("full").fault("again", at=6.5, heal=7.0)
+    for event in story.events:
+        if event["kind"] == "fault.inject_started" and event["fault"] == "again":
+            event.update(late_s=0.507, waited_for=["full"])
+    report = report_on(story)
+    assert report.verdict == "pass"
+    assert "again began 507 ms late, since full was still being healed" in report.warnings
+    assert [one.late_s for one in report.iterations[0].faults] == [0.0, 0.507]

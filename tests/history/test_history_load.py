@@ -137,3 +137,26 @@ def test_a_run_that_ended_before_its_first_iteration_is_inconclusive(tmp_path: P
     history = History.load(tmp_path)
     assert history.started["seed"] == 3
     assert problems(history) == {"0 of 2 iteration(s) were begun", "the run broke off: E: m"}
+
+
+@pytest.mark.parametrize("left", ["missing", "cut"])
+def test_what_an_audit_read_and_left_no_whole_file_of_is_left_out(
+    tmp_path: Path, left: str
+) -> None:
+    leave_run(tmp_path, Story().core(1, 1))
+    audit = tmp_path / "messages" / "0" / "audit"
+    audit.mkdir()
+    lines = []
+    for node in ("n1", "n2"):
+        with ColumnsWriter(audit / f"S@{node}.columns") as writer:
+            writer.finish()
+        facts = {"stream": "S", "node": node, "file": f"audit/S@{node}.columns"}
+        lines.append(json.dumps({"at_ns": 1, "kind": "audit.read", "iteration": 0, **facts}))
+    with (tmp_path / "events.jsonl").open("a", encoding="utf-8") as events:
+        events.writelines(f"{line}\n" for line in lines)
+    (iteration,) = History.load(tmp_path).iterations
+    assert set(iteration.stored) == {("S", "n1"), ("S", "n2")}
+    spoilt = audit / "S@n2.columns"
+    spoilt.unlink() if left == "missing" else spoilt.write_bytes(spoilt.read_bytes()[:-5])
+    (iteration,) = History.load(tmp_path).iterations
+    assert set(iteration.stored) == {("S", "n1")}

@@ -21,6 +21,7 @@ from harness.backends.process import ChildProcess, spawn
 from harness.clock import now_ns, to_ns
 from harness.load.fleet import Fleet, fleet
 from harness.load.plan import ClientPlan, WorkerPlan
+from harness.scenario.model import Phases
 from harness.workloads.core import Core
 from harness.workloads.request import Request
 
@@ -169,13 +170,13 @@ def office(tmp_path: Path) -> Office:
 def core(*urls: str, rate: str = "200/s", first_id: int = 0, **more: Any) -> tuple[ClientPlan, ...]:
     """Return the clients of a core workload; client i of a role starts on url i."""
     workload = Core(name=more.pop("name", "hello"), rate=rate, **more)
-    return workload.clients(first_id, lambda _, index: (urls[index % len(urls)],))
+    return workload.clients(first_id, lambda _, index: (urls[index % len(urls)],), Phases())
 
 
 def request(*urls: str, rate: str = "100/s", **more: Any) -> tuple[ClientPlan, ...]:
     """Return the clients of a request workload."""
     workload = Request(name="ask", rate=rate, **more)
-    return workload.clients(0, lambda _, index: (urls[index % len(urls)],))
+    return workload.clients(0, lambda _, index: (urls[index % len(urls)],), Phases())
 
 
 @pytest.fixture

@@ -10,7 +10,10 @@ import pytest
 from harness.load.census import missing_probes, traffic_accounted
 from harness.load.member import Member, WorkerStats
 from harness.load.plan import ClientPlan, WorkerPlan
+from harness.scenario.model import Phases
 from harness.workloads.core import Core
+from harness.workloads.jetstream import JetStream
+from harness.workloads.kv import Kv
 from harness.workloads.request import Request
 
 
@@ -39,12 +42,14 @@ def figures(at_ns: int, *, attempted: int = 0, refused: int = 0, delivered: int 
 
 @pytest.fixture
 def fan_out() -> dict[str, Member]:
-    return members(*Core(name="w", publishers=2, subscribers=2).clients(0, nowhere))
+    return members(*Core(name="w", publishers=2, subscribers=2).clients(0, nowhere, Phases()))
 
 
 @pytest.fixture
 def group() -> dict[str, Member]:
-    return members(*Core(name="w", publishers=2, subscribers=2, queue="q").clients(0, nowhere))
+    return members(
+        *Core(name="w", publishers=2, subscribers=2, queue="q").clients(0, nowhere, Phases())
+    )
 
 
 def test_each_subscriber_must_hear_each_publisher(fan_out: dict[str, Member]) -> None:
@@ -91,7 +96,7 @@ def test_figures_from_before_the_drain_do_not_count(group: dict[str, Member]) ->
 
 
 def test_figures_that_count_other_traffic_too_are_not_believed() -> None:
-    jobs = Core(name="w", subscribers=1, queue="q").clients(0, nowhere)
+    jobs = Core(name="w", subscribers=1, queue="q").clients(0, nowhere, Phases())
     stranger = ClientPlan(9, "x", "subscriber", "x", "w-subscribers", (), "x", senders=())
     crew = members(*jobs, stranger)
     crew["w-publishers"].stats = figures(100, attempted=8)
@@ -101,9 +106,49 @@ def test_figures_that_count_other_traffic_too_are_not_believed() -> None:
 
 
 def test_requests_are_accounted_for_by_counting() -> None:
-    crew = members(*Request(name="w").clients(0, nowhere))
+    crew = members(*Request(name="w").clients(0, nowhere, Phases()))
     crew["w-requesters"].stats = figures(100, attempted=5)
     crew["w-responders"].stats = figures(100, delivered=4)
     assert not traffic_accounted(list(crew.values()), since_ns=50)
     crew["w-responders"].stats = figures(100, delivered=5)
     assert traffic_accounted(list(crew.values()), since_ns=50)
+
+
+def test_buckets_are_drained_once_users_have_looked_and_watchers_have_heard_them() -> None:
+    crew = members(*Kv(name="w", users=2, watchers=1).clients(0, nowhere, Phases()))
+    everybody = list(crew.values())
+    assert missing_probes(everybody) == []
+    users, watchers = crew["w-users"], crew["w-watchers"]
+    assert not traffic_accounted(everybody, since_ns=0)
+    users.drained = {0: frozenset({0}), 1: frozenset({1})}
+    assert not traffic_accounted(everybody, since_ns=0)
+    watchers.drained = {2: frozenset({0})}
+    assert not traffic_accounted(everybody, since_ns=0)
+    watchers.drained = {2: frozenset({0, 1})}
+    assert traffic_accounted(everybody, since_ns=0)
+    users.drained = {0: frozenset({0})}
+    assert not traffic_accounted(everybody, since_ns=0)
+
+
+def test_every_client_of_a_consumer_confirms_and_drains_for_itself() -> None:
+    workload = JetStream.model_validate(
+        {"name": "w", "stream": "S", "consumers": [{"durable": "C1", "clients": 2}]}
+    )
+    crew = members(*workload.clients(0, nowhere, Phases()))
+    consumers = crew["w-consumers"]
+    assert missing_probes(list(crew.values())) == [
+        "w-consumer-1 heard nothing of w-publisher-1",
+        "w-consumer-2 heard nothing of w-publisher-1",
+    ]
+    consumers.confirmed = {1: frozenset({0}), 2: frozenset({0})}
+    assert missing_probes(list(crew.values())) == []
+    consumers.drained = {1: frozenset({0})}
+    assert not traffic_accounted(list(crew.values()), since_ns=0)
+    consumers.drained[2] = frozenset({0})
+    assert traffic_accounted(list(crew.values()), since_ns=0)
+
+
+def test_publishers_to_a_stream_without_consumers_have_nothing_to_drain() -> None:
+    workload = JetStream.model_validate({"name": "w", "stream": "S"})
+    crew = list(members(*workload.clients(0, nowhere, Phases())).values())
+    assert traffic_accounted(crew, since_ns=0)

@@ -51,7 +51,7 @@ async def gone(office) -> bool:
 
 async def test_a_worker_that_dies_is_named_with_the_end_of_its_log(fake, office) -> None:
     script = "ready(); print('the last words', file=sys.stderr); sys.exit(7)"
-    with pytest.raises(WorkerError) as caught:  # noqa: PT012 - whichever wait meets it first
+    with pytest.raises(WorkerError) as caught:  # whichever wait meets it first
         async with fake(script) as crew:
             await crew.ready(LIMIT_S)
             await crew.connect(LIMIT_S)
@@ -67,7 +67,7 @@ async def test_a_worker_that_cannot_even_start_is_named(fake) -> None:
 
 
 async def test_a_worker_killed_by_a_signal_is_named(fake, office) -> None:
-    with pytest.raises(WorkerError, match="ended by signal 9 before it was done"):  # noqa: PT012
+    with pytest.raises(WorkerError, match="ended by signal 9 before it was done"):
         async with fake("ready(); linger()") as crew:
             await crew.ready(LIMIT_S)
             office.processes["hello-publishers"].send_signal(signal.SIGKILL)
@@ -75,7 +75,7 @@ async def test_a_worker_killed_by_a_signal_is_named(fake, office) -> None:
 
 
 async def test_watching_raises_when_a_worker_is_lost(fake, office) -> None:
-    with pytest.raises(WorkerError, match="worker hello-publishers ended by signal 9"):  # noqa: PT012
+    with pytest.raises(WorkerError, match="worker hello-publishers ended by signal 9"):
         async with fake("ready(); linger()") as crew:
             await crew.ready(LIMIT_S)
             office.processes["hello-publishers"].send_signal(signal.SIGKILL)
@@ -103,7 +103,7 @@ async def test_a_worker_that_talks_nonsense_is_quoted(fake, said: str) -> None:
         "ready(); sys.stdout.reconfigure(errors='surrogateescape')\n"
         f"print({said}, flush=True); linger()"
     )
-    with pytest.raises(WorkerError, match="broke its protocol, it said: "):  # noqa: PT012
+    with pytest.raises(WorkerError, match="broke its protocol, it said: "):
         async with fake(script) as crew:
             await crew.ready(LIMIT_S)
             await crew.connect(LIMIT_S)
@@ -111,7 +111,7 @@ async def test_a_worker_that_talks_nonsense_is_quoted(fake, said: str) -> None:
 
 async def test_a_line_without_end_is_cut_off(fake) -> None:
     script = "ready()\nwhile True: sys.stdout.write('x' * 65536)"
-    with pytest.raises(WorkerError, match="said a line of more than 1048576 bytes"):  # noqa: PT012
+    with pytest.raises(WorkerError, match="said a line of more than 1048576 bytes"):
         async with fake(script) as crew:
             await crew.ready(LIMIT_S)
             await crew.connect(LIMIT_S)
@@ -119,7 +119,7 @@ async def test_a_line_without_end_is_cut_off(fake) -> None:
 
 async def test_what_a_worker_says_it_died_of_is_passed_on(fake) -> None:
     script = "ready(); say(type='error', message='no space left'); sys.exit(1)"
-    with pytest.raises(WorkerError, match="cannot go on: no space left"):  # noqa: PT012
+    with pytest.raises(WorkerError, match="cannot go on: no space left"):
         async with fake(script) as crew:
             await crew.ready(LIMIT_S)
             await crew.connect(LIMIT_S)
@@ -127,7 +127,7 @@ async def test_what_a_worker_says_it_died_of_is_passed_on(fake) -> None:
 
 async def test_a_worker_that_falls_silent_is_lost(fake, monkeypatch) -> None:
     monkeypatch.setattr(fleet_module, "TICK_S", 0.02)
-    with pytest.raises(WorkerError, match="has been silent for"):  # noqa: PT012
+    with pytest.raises(WorkerError, match="has been silent for"):
         async with fake("ready(); linger()") as crew:
             await crew.ready(LIMIT_S)
             with anyio.fail_after(LIMIT_S):
@@ -146,7 +146,7 @@ async def test_a_worker_that_goes_on_talking_is_not_lost(fake, monkeypatch) -> N
 async def test_a_worker_that_reads_nothing_is_lost(fake, monkeypatch, office) -> None:
     monkeypatch.setattr(member_module, "SEND_LIMIT_S", 0.2)
     script = "ready()\nwhile True: stats(); time.sleep(0.05)"
-    with pytest.raises(WorkerError, match=r"has not read its commands for 0\.2 s"):  # noqa: PT012
+    with pytest.raises(WorkerError, match=r"has not read its commands for 0\.2 s"):
         async with fake(script) as crew:
             await crew.ready(LIMIT_S)
             with anyio.fail_after(LIMIT_S):
@@ -158,7 +158,7 @@ async def test_a_worker_that_reads_nothing_is_lost(fake, monkeypatch, office) ->
 
 async def test_a_step_that_is_not_reached_in_time_names_who_was_late(fake) -> None:
     script = "ready()\nwhile True: stats(); time.sleep(0.05)"
-    with pytest.raises(WorkerError, match=r"was not connected within 0\.2 s.*hello-"):  # noqa: PT012
+    with pytest.raises(WorkerError, match=r"was not connected within 0\.2 s.*hello-"):
         async with fake(script) as crew:
             await crew.ready(LIMIT_S)
             await crew.connect(0.2)
@@ -166,7 +166,7 @@ async def test_a_step_that_is_not_reached_in_time_names_who_was_late(fake) -> No
 
 async def test_subscriptions_that_hear_nothing_are_named(fake) -> None:
     script = "ready(); say(type='connected')\nwhile True: stats(); time.sleep(0.05)"
-    with pytest.raises(WorkerError) as caught:  # noqa: PT012
+    with pytest.raises(WorkerError) as caught:
         async with fake(script) as crew:
             await crew.ready(LIMIT_S)
             await crew.connect(LIMIT_S)
@@ -176,7 +176,7 @@ async def test_subscriptions_that_hear_nothing_are_named(fake) -> None:
 
 async def test_a_worker_that_does_not_finish_is_named(fake) -> None:
     script = "ready()\nwhile True: stats(); time.sleep(0.05)"
-    with pytest.raises(WorkerError, match=r"not finished within 0\.2 s: hello-publishers"):  # noqa: PT012
+    with pytest.raises(WorkerError, match=r"not finished within 0\.2 s: hello-publishers"):
         async with fake(script) as crew:
             await crew.ready(LIMIT_S)
             await crew.finish(0.2)

@@ -173,7 +173,7 @@ async def test_a_password_opens_the_door_and_is_told_nobody(
 async def test_a_wrong_password_is_said_at_once(office, serve, core_clients) -> None:
     server = serve("n1", "--user", "joe", "--pass", "hunter2")
     plans = office.plans(*core_clients(server.url), user="joe", password="guess")
-    with pytest.raises(WorkerError) as caught:  # noqa: PT012 - both steps
+    with pytest.raises(WorkerError) as caught:  # both steps
         async with fleet(plans, office.spawn, on_event=office.on_event, logs=office.folder) as crew:
             await crew.ready(LIMIT_S)
             with anyio.fail_after(LIMIT_S / 2):
@@ -188,7 +188,7 @@ async def test_a_subscriber_on_another_subject_is_not_confirmed(
 ) -> None:
     publisher, subscriber = core_clients(server.url)
     plans = office.plans(publisher, replace(subscriber, subject="elsewhere"))
-    with pytest.raises(WorkerError, match="heard nothing of hello-publisher-1"):  # noqa: PT012
+    with pytest.raises(WorkerError, match="heard nothing of hello-publisher-1"):
         async with fleet(plans, office.spawn, on_event=office.on_event, logs=office.folder) as crew:
             await crew.ready(LIMIT_S)
             await crew.connect(LIMIT_S)

@@ -183,7 +183,7 @@ async def test_a_worker_that_is_killed_leaves_readable_columns(
     office, server, at_work, core_clients, until
 ) -> None:
     plans = office.plans(*core_clients(server.url, rate="2000/s"))
-    with pytest.raises(WorkerError, match="worker hello-publishers ended by signal 9"):  # noqa: PT012
+    with pytest.raises(WorkerError, match="worker hello-publishers ended by signal 9"):
         async with at_work(office, plans) as crew:
             await until(lambda: crew.stats["hello-publishers"].attempted > 1000)
             office.processes["hello-publishers"].send_signal(signal.SIGKILL)
@@ -216,7 +216,7 @@ async def test_the_rows_of_a_worker_reach_the_file_while_it_runs(
 
 
 async def test_a_frozen_worker_is_lost(office, server, at_work, core_clients) -> None:
-    with pytest.raises(WorkerError, match="worker hello-subscribers has been silent for 5 s"):  # noqa: PT012
+    with pytest.raises(WorkerError, match="worker hello-subscribers has been silent for 5 s"):
         async with at_work(office, office.plans(*core_clients(server.url))) as crew:
             office.processes["hello-subscribers"].send_signal(signal.SIGSTOP)
             with anyio.fail_after(LIMIT_S):
@@ -238,7 +238,7 @@ async def test_columns_that_outgrow_the_disk_end_the_run_with_one_clear_error(
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
     office.spawn = spawn
-    with pytest.raises(WorkerError) as caught:  # noqa: PT012 - whichever wait meets it
+    with pytest.raises(WorkerError) as caught:  # whichever wait meets it
         async with at_work(office, plans) as crew:
             with anyio.fail_after(LIMIT_S):
                 await crew.watch()

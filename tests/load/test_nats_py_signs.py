@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -72,6 +73,21 @@ async def test_a_broken_connection_has_one_sign_until_it_is_back(told: Told) -> 
     await told.client._on_reconnected()
     told.client._sign("UnexpectedEOF")
     assert told.kinds[-2:] == ["reconnected", "sign"]
+
+
+async def test_a_connection_that_broke_before_its_callback_ran_is_told_with_its_server(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def connect(self: Any, server: Any) -> None:
+        pass
+
+    monkeypatch.setattr(NatsClient, "_connect_to_server", connect)
+    for host in ("n1", "n2"):
+        uri = SimpleNamespace(hostname=host, port=4222)
+        await told.client._connect_to_server(SimpleNamespace(uri=uri))
+    assert told.client.connected_url is None
+    await told.client._on_reconnected()
+    assert told.events[-1] == ("reconnected", {"server": "n2:4222", "attempts": 2})
 
 
 async def test_what_the_server_says_is_a_sign_but_a_permission_is_not(

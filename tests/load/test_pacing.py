@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.load.pacing import NS_PER_S, Schedule
+from harness.load.pacing import NEVER_NS, NS_PER_S, ListedSchedule, Schedule
 
 SCHEDULES = st.builds(
     Schedule,
@@ -49,3 +49,13 @@ def test_counting_agrees_with_the_due_times(schedule: Schedule, after_s: float) 
 @given(SCHEDULES, st.integers(0, 10**6))
 def test_due_times_never_go_back(schedule: Schedule, k: int) -> None:
     assert schedule.due_ns(k) <= schedule.due_ns(k + 1)
+
+
+def test_listed_messages_are_due_when_they_say_and_no_more_are() -> None:
+    schedule = ListedSchedule(1000, (0.5, 0.5, 2.0))
+    assert schedule.due_between(0, 3) == [500_001_000, 500_001_000, 2_000_001_000]
+    assert [schedule.due_ns(k) for k in (2, 3)] == [2_000_001_000, NEVER_NS]
+    assert [schedule.count_before(at) for at in (0, 500_001_000, 500_001_001, 2_000_001_000)] == [
+        0, 0, 2, 2,
+    ]  # fmt: skip
+    assert schedule.count_before(NEVER_NS) == 3

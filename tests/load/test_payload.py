@@ -101,3 +101,14 @@ def test_a_payload_smaller_than_its_header_is_refused() -> None:
 
 def test_an_empty_batch_is_no_batch_of_intact_messages() -> None:
     assert intact_messages([], RUN) is None
+
+
+def test_texts_follow_the_header_each_in_its_message() -> None:
+    texts = ["first", "zweite \u00e9", "again", "again"]
+    maker = PayloadMaker(RUN, 7, 32, [text.encode() for text in texts])
+    payloads = [*maker.batch(0, [1, 2]), *maker.batch(2, [3, 4])]
+    assert [one[HEADER_BYTES:].decode() for one in payloads] == texts
+    for sequence, payload in enumerate(payloads):
+        header, integrity = examine(payload, RUN)
+        assert (header.sequence, integrity) == (sequence, Integrity.INTACT)
+    assert len(maker.control(Kind.PROBE)) == HEADER_BYTES

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from time import monotonic_ns
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +14,13 @@ import pytest
 from harness.history.columns import Columns, read_columns
 from harness.history.tables import Integrity, Outcome
 from harness.load.ledger import Ledger
+from harness.load.pacing import NEVER_NS
 from harness.load.payload import HEADER_BYTES, Kind, examine
 from harness.load.plan import ClientPlan
 from harness.load.roles.publisher import Publisher
 from harness.load.roles.requester import Requester
-from harness.load.roles.sender import LAST_CALL_NS, NEVER_NS, Sender
+from harness.load.roles.sender import LAST_CALL_NS, Sender
+from harness.load.roles.windowed import REASONS
 
 pytestmark = pytest.mark.anyio
 RUN = 9
@@ -80,12 +83,12 @@ class Bench:
     def emit(self, kind: str, *, at_ns: int | None = None, **facts: str) -> None:
         self.complaints.append(facts["error"])
 
-    def publisher(self, library: Library, rate: float = 1000.0) -> Publisher:
+    def publisher(self, library: Any, rate: float = 1000.0) -> Publisher:
         plan = ClientPlan(3, "p", "publisher", "w", "w", (), "s", rate=rate, payload_bytes=64)
         return Publisher(plan, library, self.ledger, self.emit, RUN)
 
     def requester(
-        self, library: Library, rate: float = 1000.0, most: int = 50, timeout_s: float = 0.1
+        self, library: Any, rate: float = 1000.0, most: int = 50, timeout_s: float = 0.1
     ) -> Requester:
         plan = ClientPlan(
             3, "r", "requester", "w", "w", (), "s", rate=rate, payload_bytes=64,
@@ -130,6 +133,36 @@ async def test_a_publisher_sends_every_message_that_is_due_before_the_stop(bench
     assert set(sent["outcome"].tolist()) == {Outcome.ACCEPTED}
     assert set(sent["connected"].tolist()) == {1}
     assert set(sent["client"].tolist()) == {3}
+
+
+async def test_a_publisher_of_listed_messages_sends_each_at_its_time_and_then_waits(
+    bench: Bench,
+) -> None:
+    due_s, texts = (0.02, 0.02, 0.05, 9.0), ("first", "second", "again", "again")
+    said: list[bytes] = []
+
+    async def listen(sequence: int, payload: bytes) -> bytes:
+        said.append(payload[HEADER_BYTES:])
+        return await accept(sequence, payload)
+
+    plan = ClientPlan(3, "p", "publisher", "w", "w", (), "s", due_s=due_s, texts=texts)
+    library: Any = Library(listen)
+    sender = Publisher(plan, library, bench.ledger, bench.emit, RUN)
+    start_ns = monotonic_ns()
+    pacing = asyncio.ensure_future(sender.pace(start_ns))
+    async with asyncio.timeout(LIMIT_S):
+        while len(said) < len(due_s) - 1:
+            await asyncio.sleep(0.005)
+    assert said == [b"first", b"second", b"again"]
+    sender.stop(monotonic_ns())  # the last one is due long after it
+    async with asyncio.timeout(LIMIT_S):
+        await sender.settle()
+        await pacing
+    sent = bench.rows().sent
+    intended = (sent["intended_ns"] - sent["intended_ns"][0]).tolist()
+    assert intended == [0, 0, 30_000_000]
+    assert sent["sequence"].tolist() == [0, 1, 2]
+    assert (sent["attempted_ns"] >= sent["intended_ns"]).all()
 
 
 async def test_a_publisher_that_was_held_up_sends_what_is_overdue(bench: Bench) -> None:
@@ -253,7 +286,7 @@ async def test_a_slow_sender_stops_in_time(bench: Bench) -> None:
 
 
 async def test_controls_are_repeated_until_told_to_end_and_failures_are_told(
-    bench: Bench,
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library = Library(accept)
     sender = bench.publisher(library)
@@ -264,7 +297,7 @@ async def test_controls_are_repeated_until_told_to_end_and_failures_are_told(
     async def broken(subject: str, payload: bytes) -> None:
         raise OSError("gone")
 
-    library.publish = broken
+    monkeypatch.setattr(library, "publish", broken)
     async with asyncio.timeout(LIMIT_S):
         await sender.repeat(Kind.END_MARKER, 0.0, lambda: bool(bench.complaints))
     assert bench.complaints == ["end_marker: OSError: gone"]
@@ -303,6 +336,18 @@ async def test_a_request_without_responders_is_refused_and_one_timed_out_unknown
     order = np.argsort(columns.sent["sequence"])
     assert columns.sent["outcome"][order][:4].tolist() == [4, 3, 4, 3]
     assert (columns.sent["finished_ns"] > 0).all()
+    assert sorted(bench.complaints) == [
+        "refused or unknown: RefusedError",
+        "refused or unknown: TimeoutError",
+    ]
+
+
+async def test_of_many_reasons_the_first_few_are_told(bench: Bench) -> None:
+    async def answer(sequence: int, payload: bytes) -> bytes:
+        raise TimeoutError(f"no. {sequence}")
+
+    await bench.run(bench.requester(Library(answer)), 0.5)
+    assert len(bench.complaints) == REASONS
 
 
 async def test_above_its_limit_a_requester_is_late_and_loses_nothing(bench: Bench) -> None:

@@ -17,7 +17,7 @@ TRACKED = Path(__file__).parents[2] / "reports" / "schema" / "report-v1.json"
 
 
 def sample() -> dict[str, Any]:
-    story = Story(thresholds={"lost": ["count == 0"]}).core().fault()
+    story = Story(thresholds={"lost": ["count == 0"]}).core().named([("first", 1.5)]).fault()
     story.failover("hello-publisher-1", 4.1, None)
     history = tell([story], seed=1, backend="lab")
     told: dict[str, Any] = json.loads(build(history, judge(history)).model_dump_json())

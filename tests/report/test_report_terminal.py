@@ -2,17 +2,19 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from rich.console import Console
 from story import Story, tell
 
 from harness.checks import judge
+from harness.pages.words import list_worries
 from harness.report.build import build
 from harness.report.model import Report
 from harness.report.terminal import MAX_ROWS, print_report
 from harness.report.timeline import BLOCKS, draw_timeline
+from harness.report.words import telling
 
 FOLDER = Path("reports") / "a-name-that-is-long-enough-to-be-broken-over-two-lines-20260101-abcdef"
 
@@ -27,8 +29,8 @@ def printed(
 ) -> str:
     raw = io.BytesIO()
     out = io.TextIOWrapper(raw, encoding=encoding)
-    system = "standard" if color else None
-    console = Console(file=out, width=width, force_terminal=color, color_system=system)  # type: ignore[arg-type]  # one of rich's literals
+    system: Literal["standard"] | None = "standard" if color else None
+    console = Console(file=out, width=width, force_terminal=color, color_system=system)
     print_report(report, FOLDER, console)
     out.flush()
     return raw.getvalue().decode(encoding)
@@ -100,6 +102,26 @@ def test_a_run_that_was_cut_short_gives_its_reason_once() -> None:
     assert "INCONCLUSIVE thresholds" not in text
 
 
+def test_a_run_that_broke_off_in_setup_gives_its_cause_and_not_what_follows() -> None:
+    story = Story(collected=False, drained=False).core(subscribers=6, traffic=False)
+    story.event(1.0, "run.failed", error="WorkerError", message="no login", phase="setup")
+    report = report_on(story)
+    assert {"traffic"} < {one.check for one in report.findings if one.verdict == "inconclusive"}
+    text = printed(report, width=120)
+    assert text.count("INCONCLUSIVE ") == 2
+    assert "INCONCLUSIVE completion: the run broke off in setup: WorkerError: no login" in text
+    assert list_worries(report) == list(telling(report))
+
+
+def test_a_run_that_broke_off_under_load_gives_all_that_it_found() -> None:
+    story = Story(collected=False, drained=False).core().drop([799])
+    story.event(9.0, "run.failed", error="WorkerError", message="went silent", phase="fault")
+    report = report_on(story)
+    found = [one for one in report.findings if one.verdict != "pass"]
+    assert len(found) > 1
+    assert list(telling(report)) == found
+
+
 def test_reconnects_and_proof_are_shown_with_lower_bounds_marked() -> None:
     text = printed(report_on(failing_over()), width=120)
     assert "gone; back" in text
@@ -109,6 +131,22 @@ def test_reconnects_and_proof_are_shown_with_lower_bounds_marked() -> None:
     ]  # fmt: skip
     subscriber = next(one for one in text.splitlines() if one.startswith("hello-subscriber-1"))
     assert ">= 5.8 s" in subscriber
+
+
+@pytest.mark.parametrize(
+    ("stopped", "sign"), [(True, "only silence"), (False, "none")], ids=["silent", "unnoticed"]
+)
+def test_a_client_that_never_disconnected_has_nothing_to_come_back_from(
+    stopped: bool, sign: str
+) -> None:
+    story = Story().core(1, 1).fault(action="pause")
+    text = printed(report_on(story.silence(4.0, 6.0) if stopped else story), width=120)
+    line = next(one for one in text.splitlines() if one.startswith("hello-subscriber-1"))
+    words = line.split("  ")
+    assert [one.strip() for one in words if one.strip()][1:3] == ["n1", sign]
+    assert "not in " in line
+    assert line.split()[-2:] == ["-", "-"]
+    assert not {">", ">=", "?"} & set(line.split())
 
 
 def test_a_fault_that_failed_says_so() -> None:
@@ -187,3 +225,59 @@ def test_a_threshold_without_values_from_every_iteration_is_noted() -> None:
             event["server"] = "n2"
     said = " ".join(printed(report_on(*stories)).split())
     assert "note: failover_time: max < 1s: values from 1 of 2 iterations" in said
+
+
+GUIDE = [("first", 1.5), ("second", 2.0), ("again", 3.5), ("again", 4.5)]
+
+
+def guide_lines(subscribers: int = 1, width: int = 80) -> list[str]:
+    story = Story().core().named(GUIDE, subscribers).fault()
+    story.drop([2], sender=2, at=story.id_of("guide-subscriber-1"))
+    lines = printed(report_on(story), width).splitlines()
+    start = next(at for at, line in enumerate(lines) if line.startswith("message  "))
+    return lines[start : start + 5]
+
+
+def test_each_named_message_has_a_line() -> None:
+    head, first, second, again, last = guide_lines()
+    assert head.split() == ["message", "due", "phase", "from", "outcome", "guide-subscriber-1"]
+    assert first.split() == [
+        "first",
+        "2.50",
+        "s",
+        "steady",
+        "n1",
+        "accepted",
+        "delivered",
+        "in",
+        "1",
+        "ms",
+        "on",
+        "n1",
+    ]
+    assert second.startswith("second")
+    assert again.split() == ["again", "4.50", "s", "fault", "n1", "accepted", "LOST"]
+    assert last.split()[-6:] == ["delivered", "in", "1", "ms", "on", "n1"]
+
+
+def test_many_subscribers_share_a_column() -> None:
+    head, first, _, again, _ = guide_lines(5, 120)
+    assert head.split()[-1] == "subscribers"
+    assert first.rstrip().endswith("5 of 5 got it")
+    assert again.rstrip().endswith("4 of 5 got it; guide-subscriber-1: LOST")
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+@pytest.mark.parametrize("subscribers", [1, 2, 5])
+def test_named_messages_fit_the_terminal(width: int, subscribers: int) -> None:
+    report = report_on(Story().core().named(GUIDE, subscribers).fault())
+    lines = printed(report, width).splitlines()
+    assert all(len(line) <= width for line in lines[:-1])
+
+
+def test_a_text_that_the_terminal_lacks_letters_for_is_printed_all_the_same() -> None:
+    report = report_on(Story().core().named([("na\u00efve", 1.5), ("[bold]x", 2.0)]).fault())
+    printed(report, encoding="ascii").encode("ascii")
+    assert "na\\xefve" in printed(report, encoding="ascii")
+    assert "na\u00efve" in printed(report)
+    assert "[bold]x" in printed(report)

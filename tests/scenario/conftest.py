@@ -10,7 +10,7 @@ import pytest
 from harness.errors import ScenarioError
 from harness.scenario.load import Loaded, loads
 from harness.scenario.model import FaultStep, WorkloadSpec
-from harness.scenario.quantities import Count, Duration, Rate, Size
+from harness.scenario.quantities import Clients, Duration, Rate, Size
 from harness.scenario.vocabulary import Vocabulary
 
 GOOD = """\
@@ -46,11 +46,15 @@ class Core(WorkloadSpec):
     roles: ClassVar[tuple[str, ...]] = ("publishers", "subscribers")
 
     kind: Literal["core"] = "core"
-    publishers: Count = 1
-    subscribers: Count = 1
+    publishers: Clients = 1
+    subscribers: Clients = 1
     rate: Rate
     payload: Size = 128
     subject: str | None = None
+
+    @property
+    def deliveries(self) -> int:
+        return self.subscribers
 
 
 class Request(WorkloadSpec):

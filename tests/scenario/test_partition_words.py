@@ -52,7 +52,7 @@ def test_what_can_be_done_is_read_and_survives_a_dump(keys: str, servers: int) -
     [
         ("topology: star", 3, "expected 'isolate', 'halves', 'bridge', 'ring' or 'custom'"),
         ("direction: up", 3, "expected 'both', 'to' or 'from'"),
-        ("between: routers", 3, "expected 'servers', 'clients' or 'all'"),
+        ("between: routers", 3, "expected 'servers', 'clients', 'gateways', 'leafnodes' or 'all'"),
         ("topology: halves, direction: to", 3, "'to' is relative to a target, and halves"),
         ("topology: ring, target: n1", 4, "ring decides by itself and takes no target"),
         ("topology: bridge, count: one", 3, "bridge decides by itself and takes no count"),

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import shlex
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import ScenarioError
-from harness.scenario.dump import dump_yaml, plain_scenario
+from harness.scenario.dump import dump_yaml, plain_scenario, redact
 from harness.scenario.reading import read_tree
 from harness.scenario.tree import to_plain
 
@@ -104,3 +106,39 @@ def test_an_unusable_dump_would_be_noticed(read, good):
     text = dump_yaml(read(good).scenario).replace("servers: 3", "servers: 0")
     with pytest.raises(ScenarioError):
         read(text)
+
+
+def test_no_secret_of_a_command_line_is_shown() -> None:
+    lines = [
+        "--user u --pass s3cret -D",
+        "--pass=s3cret -D",
+        "-pass 's3cret s3cret' -D",
+        '--Auth="s3cret" -D',
+        "--auth\n  s3cret -D",
+        "--routes=nats://u:s3cret@h:6222 -D",
+    ]
+    for line in lines:
+        for shown in (redact(line), *redact(shlex.split(line)), *redact({"n1": line}).values()):
+            assert "s3cret" not in shown, line
+        assert redact(line).endswith(" -D")
+        assert redact(shlex.split(line))[-1] == "-D"
+    harmless = "--cluster_name passage --http_port 8222 --authors x"
+    assert redact(harmless) == harmless
+    assert redact(shlex.split(harmless)) == shlex.split(harmless)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"jetstream": {"key": "s3cret"}},
+        {"jetstream": {"ek": "s3cret", "encryption_key": "s3cret"}},
+        {"jetstream": {"prev_ek": "s3cret"}},
+        {"authorization": {"secret": "s3cret", "passwd": "s3cret"}},
+    ],
+)
+def test_keys_of_encryption_and_other_secrets_of_a_configuration_are_left_out(read, config):
+    base = read("name: x\nworkloads: [{name: hello, kind: core, rate: 10/s}]\n").scenario
+    cluster = base.cluster.model_copy(update={"config": config})
+    shown = dump_yaml(base.model_copy(update={"cluster": cluster}))
+    assert "s3cret" not in shown
+    assert "s3cret" in dump_yaml(base.model_copy(update={"cluster": cluster}), reveal=True)

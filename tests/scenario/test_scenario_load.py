@@ -36,9 +36,9 @@ def test_the_source_is_kept(read, good):
         ("action: stop", "action: lame_duck", "19:31: faults[0].action: unknown action 'lame_duck' "
          "(did you mean 'lame-duck'?)"),
         ("action: stop, ", "", "19:5: faults[0].action: this key is missing; expected one of stop, "
-         "pause, lame-duck, rolling-restart, delay"),
+         "pause, lame-duck, rolling-restart, delay, random"),
         ("action: stop", "action: [stop]", "19:31: faults[0].action: expected one of stop, pause, "
-         "lame-duck, rolling-restart, delay, found a list"),
+         "lame-duck, rolling-restart, delay, random, found a list"),
         ("kind: core", "kind: cores", "15:25: workloads[0].kind: unknown kind 'cores' "
          "(did you mean 'core'?)"),
         ("rate: 500/s", "rate: 500", "15:68: workloads[0].rate: expected a rate with its unit, "
@@ -173,9 +173,9 @@ def test_a_step_that_is_no_mapping_is_refused(refusals, good):
 
 def test_the_number_of_steps_is_bounded(refusals, good):
     head = good[: good.index("faults:")]
-    steps = "".join(f"  - {{name: f{n}, action: delay, by: 1s}}\n" for n in range(101))
+    steps = "".join(f"  - {{name: f{n}, action: delay, by: 1s}}\n" for n in range(501))
     (line,) = refusals(f"{head}faults:\n{steps}")
-    assert line.endswith("faults: expected a list with a length of at most 100, found 101")
+    assert line.endswith("faults: expected a list with a length of at most 500, found 501")
 
 
 def test_no_workload_at_all_is_refused(refusals):

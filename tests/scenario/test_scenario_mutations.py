@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from random import Random
 
 import pytest
+from damage import mutate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import ScenarioError
 from harness.scenario.dump import dump_yaml
 from harness.scenario.load import load, loads
+from harness.shipped import shipped_scenarios
 from harness.vocabulary import VOCABULARY
+
+pytestmark = pytest.mark.no_cover  # thousands of times the same lines
 
 SEED = 20240607
 MUTANTS = 5_000
@@ -22,78 +25,6 @@ PLACED = re.compile(r"s\.yaml:[1-9][0-9]*:[1-9][0-9]*: \S")
 JARGON = re.compile(
     r"Input should|pydantic|\btype=|NoneType|<class|Value error|Traceback", re.IGNORECASE
 )
-OTHER_VALUES = [
-    "5", "-1", "0", "2.10", "1e400", ".nan", "-.inf", "true", "~", "[]", "{}", "[[1]]", "{a: b}",
-    '"x"', "2020-01-01", "250ms", "3s", "500/s", "256B", "n2", "n9", "seed", "all", "*x", "&x y",
-    "!!str z", "|", ">-", "'", '"', "9999999999999999999999", "é", "\U0001f600", "<<", "0x10",
-    "0o7", "attached:hello", "stream-leader:S", "p99 < 3s", "count == 0", "one", "a\tb", "%", "@",
-    "`", "",
-]  # fmt: skip
-
-
-def delete_line(lines: list[str], random: Random) -> None:
-    del lines[random.randrange(len(lines))]
-
-
-def repeat_line(lines: list[str], random: Random) -> None:
-    index = random.randrange(len(lines))
-    lines.insert(random.randrange(len(lines) + 1), lines[index])
-
-
-def swap_lines(lines: list[str], random: Random) -> None:
-    one, other = random.randrange(len(lines)), random.randrange(len(lines))
-    lines[one], lines[other] = lines[other], lines[one]
-
-
-def indent_line(lines: list[str], random: Random) -> None:
-    index = random.randrange(len(lines))
-    lines[index] = random.choice(["  ", " ", "\t", "- "]) + lines[index]
-
-
-def outdent_line(lines: list[str], random: Random) -> None:
-    index = random.randrange(len(lines))
-    lines[index] = lines[index][random.randrange(1, 4) :]
-
-
-def rename_key(lines: list[str], random: Random) -> None:
-    index = random.randrange(len(lines))
-    words = list(re.finditer(r"[a-z_]+(?=:)", lines[index]))
-    if words:
-        word = random.choice(words)
-        name = list(word[0])
-        name[random.randrange(len(name))] = random.choice("abcxyz_-é \"'")
-        lines[index] = lines[index][: word.start()] + "".join(name) + lines[index][word.end() :]
-
-
-def replace_value(lines: list[str], random: Random) -> None:
-    index = random.randrange(len(lines))
-    values = list(re.finditer(r"(?<=: )[^,}\]]+|(?<=\[)[^,\]]+", lines[index]))
-    if values:
-        value = random.choice(values)
-        other = random.choice(OTHER_VALUES)
-        lines[index] = lines[index][: value.start()] + other + lines[index][value.end() :]
-
-
-def replace_character(lines: list[str], random: Random) -> None:
-    index = random.randrange(len(lines))
-    if lines[index]:
-        at = random.randrange(len(lines[index]))
-        other = random.choice("{}[]:,&*!|>'\"%@`#?-\\ \t\0\x85\ufeff\ud800x9")
-        lines[index] = lines[index][:at] + other + lines[index][at + 1 :]
-
-
-MUTATIONS = [
-    delete_line, repeat_line, swap_lines, indent_line, outdent_line, rename_key, replace_value,
-    replace_value, replace_value, replace_character,
-]  # fmt: skip
-
-
-def mutate(text: str, random: Random) -> str:
-    lines = text.split("\n")
-    for _ in range(random.randint(1, 3)):
-        random.choice(MUTATIONS)(lines, random)
-        lines = lines or [""]
-    return "\n".join(lines)
 
 
 def check_refusal(error: ScenarioError, text: str) -> None:
@@ -105,14 +36,32 @@ def check_refusal(error: ScenarioError, text: str) -> None:
     assert all(int(line.split(":")[1]) <= last for line in lines), (lines, text)
 
 
+STORM = """\
+  - {name: flap, action: stop, target: n2, at: 1s, duration: 1s, repeat_every: 3s, times: 4}
+  - name: storm
+    action: random
+    at: 500ms
+    actions: [stop, pause, lame-duck, {action: delay, by: 5ms, duration: 2s, count: one}]
+    targets: [n1, n2, n3]
+    pace: [1s, 3s]
+    duration: 500ms
+    keep: one
+    times: 20
+"""
+
+
 @pytest.fixture(scope="module")
 def originals(good, read):
     block = dump_yaml(read(good).scenario)
     anchors = good.replace("phases: {", "phases: &p {").replace("config: {", "config: {<<: *c, ")
     anchors = "name: a\ndescription: &c {}\n" + anchors.split("\n", 1)[1]
-    return [good, good, block, anchors]
+    storm = good.replace("  - {name: stop-seed", STORM + "  - {name: stop-seed")
+    storm = storm.replace("phases: {", "phases: {fault: 20s, ")
+    stormy = dump_yaml(read(storm).scenario)
+    return [good, good, block, anchors, storm, stormy]
 
 
+@pytest.mark.timeout(900)  # thousands of scenarios, and other tests beside them
 def test_damaged_scenarios_are_loaded_or_refused_with_a_place(vocabulary, originals):
     random = Random(SEED)
     loaded = refused = 0
@@ -128,10 +77,10 @@ def test_damaged_scenarios_are_loaded_or_refused_with_a_place(vocabulary, origin
     assert refused > MUTANTS // 2
 
 
+@pytest.mark.timeout(900)  # thousands of scenarios, and other tests beside them
 def test_damaged_scenarios_that_ship_are_loaded_or_refused_with_a_place():
     random = Random(SEED)
-    folder = Path(__file__).parents[2] / "scenarios"
-    shipped = [path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.yaml"))]
+    shipped = [path.read_text(encoding="utf-8") for path in shipped_scenarios().values()]
     outcomes = set()
     for _ in range(SHIPPED_MUTANTS):
         text = mutate(random.choice(shipped), random)
@@ -145,6 +94,7 @@ def test_damaged_scenarios_that_ship_are_loaded_or_refused_with_a_place():
     assert outcomes == {"loaded", "refused"}
 
 
+@pytest.mark.timeout(900)  # thousands of scenarios, and other tests beside them
 def test_damaged_bytes_are_loaded_or_refused(vocabulary, good, tmp_path, monkeypatch):
     random = Random(SEED)
     monkeypatch.chdir(tmp_path)
@@ -163,15 +113,17 @@ def test_damaged_bytes_are_loaded_or_refused(vocabulary, good, tmp_path, monkeyp
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
-    | st.sampled_from(["3s", "500/s", "256B", "n1", "seed", "core", "stop", "p99 < 3s", "2.12.1"]),
+    | st.sampled_from(["3s", "500/s", "256B", "n1", "seed", "core", "stop", "p99 < 3s", "2.12.1",
+                       "random", "pause", "one"]),
     lambda below: st.lists(below, max_size=3) | st.dictionaries(
         st.text(max_size=5)
         | st.sampled_from(["name", "kind", "action", "rate", "target", "servers", "version",
-                           "attach", "options", "lost", "at", "duration"]), below, max_size=4),
+                           "attach", "options", "lost", "at", "duration", "actions", "pace",
+                           "targets", "repeat_every", "times", "keep"]), below, max_size=4),
     max_leaves=10,
 )  # fmt: skip
 KEYS = ["name", "description", "seed", "repeat", "cluster", "client", "workloads", "phases",
-        "faults", "thresholds"]  # fmt: skip
+        "faults", "thresholds", "first_iteration"]  # fmt: skip
 
 
 def flow(value) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,27 +13,46 @@ from harness.scenario.quantities import (
     DURATION_PATTERN,
     MAX_BYTES_PER_S,
     MAX_DURATION_S,
+    MAX_SIGNED_DURATION_S,
     MAX_SIZE_BYTES,
     MIN_BYTES_PER_S,
     MIN_RATE_PER_S,
     RATE_PATTERN,
     SHARE_PATTERN,
+    SIGNED_DURATION_PATTERN,
     SIZE_PATTERN,
     BitRate,
     Duration,
     Rate,
     Share,
+    SignedDuration,
     Size,
     read_bit_rate,
     read_duration,
     read_rate,
     read_share,
+    read_signed_duration,
     read_size,
 )
-from harness.units import parse_bit_rate, parse_duration, parse_rate, parse_share, parse_size
+from harness.units import (
+    parse_bit_rate,
+    parse_duration,
+    parse_rate,
+    parse_share,
+    parse_signed_duration,
+    parse_size,
+)
+
+pytestmark = pytest.mark.no_cover  # thousands of times the same lines
 
 QUANTITIES = {
     "duration": (Duration, read_duration, parse_duration, DURATION_PATTERN),
+    "signed duration": (
+        SignedDuration,
+        read_signed_duration,
+        parse_signed_duration,
+        SIGNED_DURATION_PATTERN,
+    ),
     "rate": (Rate, read_rate, parse_rate, RATE_PATTERN),
     "size": (Size, read_size, parse_size, SIZE_PATTERN),
     "share": (Share, read_share, parse_share, SHARE_PATTERN),
@@ -40,6 +60,7 @@ QUANTITIES = {
 }
 LIMITS = {
     "duration": lambda value: value <= MAX_DURATION_S,
+    "signed duration": lambda value: abs(value) <= MAX_SIGNED_DURATION_S,
     "rate": lambda value: value >= MIN_RATE_PER_S,
     "size": lambda value: value <= MAX_SIZE_BYTES,
     "share": lambda value: value <= 1,
@@ -59,7 +80,7 @@ def accepts(read, text) -> bool:
 @pytest.mark.parametrize("name", QUANTITIES)
 def test_what_is_read_is_written_back_to_an_equal_value(name):
     kind, read, _, pattern = QUANTITIES[name]
-    adapter = TypeAdapter(kind)
+    adapter: TypeAdapter[Any] = TypeAdapter(kind)
 
     @settings(max_examples=400, deadline=None)
     @given(st.from_regex(pattern, fullmatch=True, alphabet=st.characters(codec="ascii")))
@@ -127,3 +148,18 @@ def test_a_bit_rate_without_a_known_unit_or_out_of_bounds_is_refused(text):
 def test_a_share_is_in_percent_and_at_most_all(text):
     with pytest.raises(ValueError, match="expected a share"):
         read_share(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds", "written"),
+    [("30s", 30, "30s"), ("+30s", 30, "30s"), ("-2h", -7200, "-2h"), ("-0s", 0, "0s")],
+)
+def test_a_signed_duration_is_ahead_or_behind(text, seconds, written):
+    assert read_signed_duration(text) == seconds
+    assert TypeAdapter(SignedDuration).dump_python(read_signed_duration(text)) == written
+
+
+@pytest.mark.parametrize("text", ["--2h", "- 2h", "-2", "8760.1h", "2 h", "−2h"])  # noqa: RUF001 - a minus sign of typesetting
+def test_what_is_no_signed_duration_is_refused(text):
+    with pytest.raises(ValueError, match="expected a duration"):
+        read_signed_duration(text)

@@ -107,6 +107,52 @@ def test_workloads_have_different_subjects(refusals):
     assert line == "workloads[1].subject: workload 'hello' uses subject 'hello' already"
 
 
+@pytest.mark.parametrize(
+    ("traffic", "message"),
+    [
+        ("publishers: 999999999999, rate: 1/s", "workloads[0].publishers: expected a value "
+         "of at most 10000, found 999999999999"),
+        ("publishers: 10000, subscribers: 10000, rate: 1/s", "workloads[0]: 20000 clients up "
+         "to here; expected at most 10000 in all"),
+        ("rate: 1000/s, subscribers: 9000", "workloads[0].rate: 6012668000 messages sent and "
+         "delivered up to here, in 668 s; expected at most 500000000 in all"),
+    ],
+)  # fmt: skip
+def test_more_traffic_than_a_machine_can_hold_is_refused(refusals, traffic, message):
+    workload = f"{{name: hello, kind: core, {traffic}}}"
+    text = build(workloads=workload, phases="{steady: 11m}", faults=fault(duration="2s"))
+    assert message in refused(refusals, text)
+
+
+@pytest.mark.parametrize(
+    "phases",
+    ["{warmup: 0s, steady: 0s, recovery: 0s}", "{warmup: 0s, steady: 0s, fault: 0s, recovery: 0s}"],
+)
+def test_phases_in_which_nothing_is_sent_are_refused(refusals, phases):
+    line = refused(refusals, build(phases=phases))
+    assert line.startswith("phases: no message is ever sent: give warmup, steady")
+
+
+@pytest.mark.parametrize("phases", ["{warmup: 0s}", "{recovery: 0s}", "{steady: 0s, drain: 0s}"])
+def test_a_phase_of_no_length_beside_others_is_accepted(refusals, phases):
+    assert refusals(build(phases=phases)) == []
+
+
+@pytest.mark.parametrize(
+    ("step", "path"),
+    [
+        (fault(duration="0s"), "faults[0].duration"),
+        (fault(action="pause", duration="0ns"), "faults[0].duration"),
+        (fault(action="random", actions="[pause]", duration="0s"), "faults[0].duration"),
+        (fault(action="random", actions="[{action: pause, duration: 0s}]"),
+         "faults[0].actions[0].duration"),
+    ],
+)  # fmt: skip
+def test_what_is_undone_at_once_is_refused(refusals, step, path):
+    line = refused(refusals, build(phases="{fault: 20s}", faults=step))
+    assert line == f"{path}: expected more than 0s: a fault that is undone at once shows nothing"
+
+
 @pytest.mark.parametrize("rate", ["1000001/s", "60000060/m", "9" * 20 + "/s"])
 def test_rates_no_machine_can_meet_are_refused(refusals, rate):
     text = build(workloads=f"{{name: hello, kind: core, rate: {rate}}}")
@@ -134,7 +180,8 @@ def test_payloads_larger_than_the_servers_take_are_refused(refusals):
         ("{publishers: [n1, n9]}", "workloads[0].attach.publishers[1]: unknown node 'n9'"),
         ("{publishers: [n1, n1]}", "workloads[0].attach.publishers[1]: node 'n1' is named twice"),
         ("{publishers: []}", "expected at least one node, found an empty list"),
-        ('{publishers: "stream-leader:S"}', "'stream-leader:S' needs streams"),
+        ('{publishers: "stream-leader:S"}',
+         "stream-leader needs JetStream; add cluster.jetstream: true"),
     ],
 )  # fmt: skip
 def test_attachments_are_roles_and_nodes(refusals, attach, message):
@@ -155,17 +202,18 @@ def test_targets_that_exist_are_accepted(refusals, target):
     ("target", "message"),
     [
         ("n4", "faults[0].target: unknown target 'n4' (known: n1, n2, n3, seed, one, "
-         "minority, majority, all, attached:WORKLOAD)"),
+         "minority, majority, all, attached:WORKLOAD, meta-leader, stream-leader:STREAM, "
+         "follower:STREAM, consumer-leader:STREAM/NAME)"),
         ("sed", "faults[0].target: unknown target 'sed' (did you mean 'seed'?)"),
         ("minor", "unknown target 'minor' (did you mean 'minority'?)"),
         ("[n1, n9]", "faults[0].target[1]: unknown node 'n9'"),
         ("[n1, n1]", "faults[0].target[1]: node 'n1' is named twice"),
         ("[n1, seed]", "faults[0].target[1]: unknown node 'seed'"),
         ("[]", "faults[0].target: expected at least one node, found an empty list"),
-        ("meta-leader", "faults[0].target: target 'meta-leader' needs streams"),
-        ('"stream-leader:ORDERS"', "target 'stream-leader:ORDERS' needs streams"),
-        ('"consumer-leader:S/C"', "target 'consumer-leader:S/C' needs streams"),
-        ('"follower:S"', "target 'follower:S' needs streams"),
+        ("meta-leader", "faults[0].target: meta-leader needs JetStream"),
+        ('"stream-leader:ORDERS"', "stream-leader needs JetStream"),
+        ('"consumer-leader:S/C"', "consumer-leader needs JetStream"),
+        ('"follower:S"', "follower needs JetStream"),
         ('"attached:helo"', "faults[0].target: unknown workload 'helo' (did you mean 'hello'?)"),
         ('"attached:hello/publisher"', "workload 'hello' has no role 'publisher' (did you mean "
          "'publishers'?)"),
@@ -300,10 +348,13 @@ def test_faults_that_leave_the_process_alone_may_overlap(refusals):
          "'steady'?)"),
         ('"lost{workload:helo}": ["count == 0"]', "no value 'helo' (did you mean 'hello'?)"),
         ('"failover_time{fault:g}": ["max < 1s"]', "label 'fault' has no value 'g' (known: f)"),
+        ('"server_detection_time{server:n9}": ["max < 1s"]', "label 'server' has no value 'n9'"),
+        ('"server_detection_time{what:gone}": ["max < 1s"]', "label 'what' has no value 'gone'"),
+        ('"cluster_detection_time{server:n2}": ["max < 1s"]', "has no label 'server'"),
         ('"lost{workload:ask}": ["count == 0"]', "lost needs a core workload, and workload 'ask' "
          "is not one"),
-        ('"time_to_first_ack{workload:hello}": ["max < 1s"]', "needs a request workload, and "
-         "workload 'hello' is not one"),
+        ('"time_to_first_ack{workload:hello}": ["max < 1s"]', "needs a workload whose "
+         "messages are answered, and workload 'hello' is not one"),
         ('"failover_time{workload:hello,role:requester}": ["max < 1s"]', "no client has the role "
          "'requester' here"),
         ('"lost{phase:drain}": ["count == 0"]', "no message is due in phase 'drain' here, so this "
@@ -332,6 +383,18 @@ def test_faults_that_leave_the_process_alone_may_overlap(refusals):
         ('lost: ["count >= 0"]', "'count >= 0' always holds, so it checks nothing"),
         ('failover_time: ["max >= 0s"]', "always holds"),
         ('lost: ["ratio >= 0%"]', "always holds"),
+        ('lost: ["ratio < 10"]', "thresholds.lost[0]: 'ratio < 10' always holds, so it checks "
+         "nothing: lost is at most 100% of what could have been counted (did you mean '10%'?)"),
+        ('lost: ["ratio < 150%"]', "'ratio < 150%' always holds, so it checks nothing: lost is at "
+         "most 100% of what could have been counted"),
+        ('lost: ["ratio <= 100%"]', "always holds"),
+        ('lost: ["ratio <= 1"]', "always holds"),
+        ('lost: ["ratio > 100%"]', "'ratio > 100%' never holds: lost is at most 100%"),
+        ('lost: ["ratio >= 5"]', "'ratio >= 5' never holds: lost is at most 100% of what could "
+         "have been counted (did you mean '5%'?)"),
+        ('lost: ["ratio == 2"]', "never holds"),
+        ('lost: ["count < 0"]', "'count < 0' never holds"),
+        ('failover_time: ["max < 0s"]', "'max < 0s' never holds"),
     ],
 )  # fmt: skip
 def test_thresholds_that_cannot_be_judged_are_refused(refusals, thresholds, message):
@@ -352,6 +415,8 @@ def test_thresholds_that_cannot_be_judged_are_refused(refusals, thresholds, mess
         '"lost{phase:fault,state:connected}": ["count == 0"]', 'reconnect_attempts: ["max < 5"]',
         '"service_latency{workload:ask,phase:recovery}": ["p50 < 5ms"]',
         'time_to_first_ack: ["censored == 0"]', 'lost: ["count >= 1"]',
+        'lost: ["ratio < 100%"]', 'lost: ["ratio == 1"]',
+        'lost: ["ratio >= 100%"]', 'duplicates: ["ratio < 150%", "ratio <= 1"]',
     ],
 )  # fmt: skip
 def test_thresholds_that_can_be_judged_are_accepted(refusals, thresholds):
@@ -373,9 +438,14 @@ def test_metrics_of_faults_need_a_fault(refusals, metric):
 
 def test_metrics_of_kinds_need_a_workload_of_that_kind(refusals):
     acks = build(faults=fault(), thresholds='{time_to_first_ack: ["n == 0"]}')
-    assert "needs a request workload, and the scenario has none" in refused(refusals, acks)
+    assert "needs a workload whose messages are answered, and the scenario has none" in refused(
+        refusals, acks
+    )
     losses = build(workloads=ASK, thresholds='{lost: ["count == 0"]}')
     assert "lost needs a core workload, and the scenario has none" in refused(refusals, losses)
+    for metric in ("stream_lost", "replica_lost", "consumer_lost", "redelivered", "health_lied"):
+        text = build(thresholds=f'{{{metric}: ["count == 0"]}}')
+        assert f"{metric} needs a jetstream workload, and" in refused(refusals, text)
 
 
 def test_the_fault_phase_is_a_label_only_where_there_is_one(refusals):

@@ -20,7 +20,13 @@ def schema(vocabulary):
 @pytest.fixture(scope="module")
 def fits(schema):
     validator = Draft202012Validator(schema)
-    return lambda text: validator.is_valid(to_plain(read_tree(text).root))
+
+    def fits(text):
+        root = read_tree(text).root
+        assert root is not None
+        return validator.is_valid(to_plain(root))
+
+    return fits
 
 
 def test_the_schema_is_itself_valid_and_json(schema):
@@ -66,6 +72,10 @@ def test_what_the_loader_accepts_the_schema_accepts(fits, refusals, edited, old,
         (" rate: 500/s,", ""),
         ("payload: 256B", "payload: 256"),
         ("publishers: 2", "publishers: 0"),
+        ("publishers: 2", "publishers: 10001"),
+        ("repeat: 1", "repeat: 10001"),
+        ("seed: 42", "seed: 9223372036854775808"),
+        ("max_outstanding_pings: 2", "max_outstanding_pings: 1000000001"),
         ("servers: 3", "servers: 99"),
         ("version: bundled", "version: latest"),
         ("version: bundled", "version: 2.10"),

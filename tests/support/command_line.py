@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -37,16 +38,23 @@ class Harness:
 
     folder: Path
     marker: str = field(default_factory=lambda: uuid.uuid4().hex)
+    pids: set[int] = field(default_factory=set)
 
-    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, planted: str | None = None, **options: Any
+    ) -> subprocess.Popen[str]:
+        """Start the command; code that is `planted` runs in its process before it."""
+        program = ["-m", "harness"]
+        if planted is not None:
+            program = ["-c", f"{planted}\nfrom harness.__main__ import main\nmain()"]
         environment = {
             **os.environ,
             MARKER: self.marker,
             "COLUMNS": "120",
             **options.pop("env", {}),
         }
-        return subprocess.Popen(
-            [sys.executable, "-m", "harness", *arguments],
+        process = subprocess.Popen(
+            [sys.executable, *program, *arguments],
             cwd=self.folder,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -55,10 +63,14 @@ class Harness:
             text=True,
             **options,
         )
+        self.pids.add(process.pid)
+        return process
 
-    def run(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, limit_s: float = 90, **options: Any
+    ) -> subprocess.CompletedProcess[str]:
         with self.start(*arguments, **options) as process:
-            out, err = process.communicate(timeout=90)
+            out, err = process.communicate(timeout=limit_s)
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
     def scenario(self, text: str = SHORT, name: str = "short") -> str:
@@ -100,13 +112,7 @@ def eventually(condition: Callable[[], bool], limit_s: float = 20.0) -> bool:
     return condition()
 
 
-def network_state() -> tuple[frozenset[str], frozenset[str]]:
-    """Return the interfaces of this namespace and all network namespaces in use."""
-    namespaces = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                namespaces.add(str((entry / "ns" / "net").readlink()))
-            except OSError:
-                continue
-    return frozenset(path.name for path in Path("/sys/class/net").iterdir()), frozenset(namespaces)
+def lab_interfaces() -> list[str]:
+    """Return the interfaces of this network namespace that have names as a lab gives them."""
+    names = (path.name for path in Path("/sys/class/net").iterdir())
+    return sorted(name for name in names if re.fullmatch(r"br-lab|v-[ng]\d+|w-in|w-out", name))

@@ -11,7 +11,9 @@ import anyio
 from fake_nodes import Events, FakeNode
 
 from harness.clock import now_ns
+from harness.cluster.grudge import all_links
 from harness.cluster.links import Answer, Link, Passage, Stream
+from harness.scenario.sites import NOWHERE, Sites
 
 
 @dataclass
@@ -30,7 +32,14 @@ class FakeLinks:
     never_accepts: bool = False
     refusing_kills: bool = False
     open: set[Stream] = field(default_factory=set)
+    via: str | None = None
     during_probe: Callable[[], None] = lambda: None
+
+    @property
+    def usable(self) -> frozenset[Link]:
+        if self.via is None:
+            return all_links(self.nodes, self.groups)
+        return all_links(self.nodes, self.groups, "clients")
 
     @property
     def severed(self) -> frozenset[Link]:
@@ -101,7 +110,9 @@ class FakeLinks:
 class FakeCluster:
     links: FakeLinks | None
     record: Events = field(default_factory=Events)
+    shaper: Any = None
     nodes: dict[str, Any] = field(default_factory=dict)
+    sites: Sites = NOWHERE
 
     def __post_init__(self) -> None:
         names = ("n1",) if self.links is None else self.links.nodes

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from harness.clock import now_ns
 from harness.cluster.protocols import Address, Endpoints, Exit
 from harness.errors import FaultError
 
@@ -23,6 +25,10 @@ class FakeNode:
     frozen: bool = False
     lame: bool = False
     version: str = "2.15.1"
+    stop_signal: str = "SIGTERM"
+    store: Path | None = None
+    refuses: str | None = None
+    refused: str | None = None
     endpoints: Endpoints = field(default=Endpoints(ANYWHERE, ANYWHERE, ANYWHERE))
 
     def note(self, what: str) -> None:
@@ -36,6 +42,20 @@ class FakeNode:
         if self.never_healthy:
             raise FaultError(f"{self.name} is not healthy after {limit_s:g} s")
         self.note("healthy")
+
+    async def try_start(self, limit_s: float, *, may_refuse: bool = False) -> str | None:
+        if self.refuses is not None:
+            self.note("refuse")
+            self.refused = self.refuses if may_refuse else None
+            return self.refuses
+        await self.start()
+        await self.wait_healthy(limit_s)
+        return None
+
+    async def change_release(self, version: str) -> str:
+        self.note(f"become {version}")
+        self.version = version
+        return version
 
     async def stop(self, limit_s: float) -> Exit:
         if self.will_not_stop:
@@ -56,6 +76,19 @@ class FakeNode:
     async def resume(self, limit_s: float) -> None:
         self.note("resume")
         self.frozen = False
+
+    async def disconnect(self, limit_s: float) -> str:
+        self.note("disconnect")
+        self.frozen = True
+        return "on no network"
+
+    async def connected(self, limit_s: float) -> bool:
+        return not self.frozen
+
+    async def connect(self, limit_s: float) -> str:
+        self.note("connect")
+        self.frozen = False
+        return "on its network"
 
     async def lame_duck(self) -> None:
         self.note("lame duck")
@@ -80,9 +113,11 @@ class FakeNode:
 class Events:
     kinds: list[str] = field(default_factory=list)
     facts: list[dict[str, Any]] = field(default_factory=list)
+    at_ns: list[int] = field(default_factory=list)
 
     def __call__(self, kind: str, *, at_ns: int | None = None, **facts: Any) -> None:
         self.kinds.append(kind)
+        self.at_ns.append(now_ns() if at_ns is None else at_ns)
         self.facts.append(facts)
 
     def proofs(self, edge: str) -> list[str]:

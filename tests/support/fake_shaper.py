@@ -8,9 +8,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
+from fake_links import FakeLinks
+
 from harness.cluster.links import Link
 from harness.cluster.shapes import Arrival, Sample, Shape, Trial, combine
 from harness.errors import FaultError
+from harness.scenario.sites import NOWHERE
 
 NOISE_NS = 100_000
 BURST_BYTES = 3000
@@ -27,6 +30,7 @@ class FakeShaper:
     refuses: bool = False
     changes: bool = False
     forgets: bool = False
+    network: FakeLinks | None = None
     layers: list[Mapping[Link, Shape]] = field(default_factory=list)
     asked: list[tuple[frozenset[Link], Trial]] = field(default_factory=list)
     seeds: list[int] = field(default_factory=list)
@@ -37,7 +41,7 @@ class FakeShaper:
 
     @property
     def cluster(self) -> SimpleNamespace:
-        return SimpleNamespace(shaper=self)
+        return SimpleNamespace(shaper=self, links=self.network, sites=NOWHERE)
 
     def effective(self, link: Link) -> Shape:
         if self.changes:

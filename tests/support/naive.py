@@ -102,11 +102,11 @@ def _count_destination(
         highest[pair] = max(highest.get(pair, -1), one.sequence)
     closed = closed_at(story, members)
     since = {sender: confirmed_at(story, members, sender) for sender in members[0]["senders"]}
-    for key, one in sent.items():
-        if key[0] not in since or one.outcome != Outcome.ACCEPTED or key in seen:
+    for key, attempt in sent.items():
+        if key[0] not in since or attempt.outcome != Outcome.ACCEPTED or key in seen:
             continue
-        if since[key[0]] <= ns(one.attempted) < closed:
-            totals["lost"][(phase_of(story, one), name)] += 1
+        if since[key[0]] <= ns(attempt.attempted) < closed:
+            totals["lost"][(phase_of(story, attempt), name)] += 1
 
 
 def _is_misfit(

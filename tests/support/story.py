@@ -59,6 +59,11 @@ class ToldColumns:
     delivered: dict[str, Any]
     complete: bool = True
     problem: str | None = None
+    others: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def tables(self) -> dict[str, dict[str, Any]]:
+        return {"sent": self.sent, "delivered": self.delivered, **self.others}
 
 
 @dataclass
@@ -135,6 +140,34 @@ class Story:
                 self.publish(sender, receivers, queue)
         return self
 
+    def named(
+        self,
+        messages: Iterable[tuple[str, float]],
+        subscribers: int = 1,
+        *,
+        workload: str = "guide",
+    ) -> Story:
+        """Let a publisher send texts, each so many seconds after the start of the load."""
+        listed = sorted(messages, key=lambda one: one[1])
+        self.workloads.append({"name": workload, "kind": "named"})
+        sender = self.client(
+            f"{workload}-publisher-1",
+            "publisher",
+            workload,
+            due_s=[due_s for _, due_s in listed],
+            texts=[text for text, _ in listed],
+        )
+        receivers = [
+            self.client(f"{workload}-subscriber-{n + 1}", "subscriber", workload, senders=[sender])
+            for n in range(subscribers)
+        ]
+        for k, (_, due_s) in enumerate(listed):
+            due = self.phases["warmup"] + due_s
+            if due < self.phases["drain"]:
+                self.sent.append(Sent(sender, k, due, due, due))
+                self.delivered += [Delivered(one, sender, k, due + HOP) for one in receivers]
+        return self
+
     def request(
         self,
         requesters: int = 1,
@@ -168,6 +201,32 @@ class Story:
                 one.outcome, one.finished = Outcome.ACKED, one.intended + 2 * HOP
         return self
 
+    def jetstream(
+        self, publishers: int = 1, consumers: int = 1, rate: float = 100.0, *, workload: str = "w"
+    ) -> Story:
+        """Publish to a stream, each message acknowledged two hops after it was due."""
+        self.workloads.append({"name": workload, "kind": "jetstream", "stream": "S"})
+        senders = [
+            self.client(
+                f"{workload}-publisher-{n + 1}",
+                "publisher",
+                workload,
+                rate=rate / publishers,
+                offset_s=n / rate,
+                stream="S",
+            )
+            for n in range(publishers)
+        ]
+        for n in range(consumers):
+            name = f"{workload}-consumer-{n + 1}"
+            self.client(name, "consumer", workload, senders=senders, stream="S", consumer="C1")
+        for sender in senders:
+            self.publish(sender, [], None)
+        for one in self.sent:
+            if one.client in senders:
+                one.outcome, one.finished = Outcome.ACKED, one.intended + 2 * HOP
+        return self
+
     def publish(self, sender: int, receivers: list[int], queue: str | None) -> None:
         """Let a sender keep its schedule, and everything arrive one hop later."""
         plan = self.clients[sender]
@@ -189,6 +248,7 @@ class Story:
         at: float = 4.0,
         heal: float = 6.0,
         proof: bool = True,
+        watched: bool = False,
     ) -> Story:
         nodes = list(nodes)
         self.faults.append({"name": name, "action": action})
@@ -200,8 +260,12 @@ class Story:
                 self.event(
                     at + 0.01, "fault.observed", fault=name, node=node, what="gone", edge="effect"
                 )
-        self.event(at + 0.01, "fault.injected", **facts)
+        self.event(at + 0.01, "fault.injected", watched=watched, **facts)
         self.event(heal - 0.1, "fault.heal_started", **facts)
+        for node in nodes if proof and watched else ():
+            self.event(
+                heal - 0.15, "fault.observed", fault=name, node=node, what="still", edge="held"
+            )
         for node in nodes if proof else ():
             self.event(heal, "fault.observed", fault=name, node=node, what="back", edge="undo")
         self.event(heal, "fault.healed", **facts)
@@ -219,13 +283,14 @@ class Story:
         others: Iterable[tuple[str, str]] = (("n2", "n3"),),
     ) -> Story:
         """Let a fault cut links, with probes as they ought to come out."""
-        self.fault(name, "partition", (), at=at, heal=heal)
+        self.fault(name, "partition", (), at=at, heal=heal, watched=True)
         hit = {"node": node, "how": "cut", "silent": True, "groups": groups or []}
         self.event(at, "fault.hit", fault=name, action="partition", **hit)
-        for when, edge in ((at + 0.2, "effect"), (heal - 0.01, "undo")):
+        for when, edge in ((at + 0.2, "effect"), (heal - 0.15, "held"), (heal - 0.01, "undo")):
             self.event(when, "fault.observed", fault=name, node=node, what="probes", edge=edge)
         self.probes(name, "before", at - 0.1, links)
         self.probes(name, "during", at + 0.2, others, silent=links)
+        self.probes(name, "held", heal - 0.15, others, silent=links)
         self.probes(name, "after", heal - 0.01, links)
         return self
 
@@ -268,8 +333,59 @@ class Story:
             )
         return self
 
+    def sample(
+        self,
+        node: str,
+        at: float,
+        routes: dict[str, list[int]] | Iterable[str] = (),
+        closed: Iterable[tuple[str, str, float]] = (),
+        **facts: Any,
+    ) -> Story:
+        """Let a look at a server end at `at`, 2 ms after it began; closed: client, reason, when."""
+        if not isinstance(routes, dict):
+            routes = {peer: [1, 2, 3, 4] for peer in routes}
+        shown = [
+            {"cid": 9, "client": one, "reason": why, "from_ns": ns(when), "to_ns": ns(when + HOP)}
+            for one, why, when in closed
+        ]
+        told = {"from_ns": ns(at - 0.002), "routes": routes, "closed": shown, "slow_consumers": 0}
+        self.event(at, "server.sampled", node=node, **(told | facts))
+        return self
+
+    def watched(self, until: dict[tuple[str, str], tuple[float, float]] | None = None) -> Story:
+        """Let three servers be sampled every 250 ms; `until` says when one lacks a peer."""
+        gone = until or {}
+        names = ("n1", "n2", "n3")
+        for turn in range(36):
+            at = 1.0 + turn * 0.25
+            for node in names:
+                spans = {peer: gone.get((node, peer), (99.0, 99.0)) for peer in names}
+                self.sample(
+                    node,
+                    at,
+                    [
+                        peer
+                        for peer, (since, back) in spans.items()
+                        if peer != node and not since <= at < back
+                    ],
+                )
+        return self
+
+    def unwatched(self, node: str, begin: float, end: float) -> Story:
+        """Take away the looks at a server that ended in a span of time."""
+        self.events = [
+            one
+            for one in self.events
+            if not (
+                one["kind"] == "server.sampled"
+                and one["node"] == node
+                and ns(begin) <= one["at_ns"] < ns(end)
+            )
+        ]
+        return self
+
     def id_of(self, name: str) -> int:
-        return next(one["id"] for one in self.clients if one["name"] == name)
+        return int(next(one["id"] for one in self.clients if one["name"] == name))
 
     def silence(self, begin: float, end: float, *, delivered: bool = True) -> Story:
         """Let nothing arrive that was due in a span of time."""
@@ -329,10 +445,7 @@ class Story:
             scaffold.event(self.end, "load.drained", complete=self.drained, waited_s=0.1)
         for worker, columns in self.columns().items():
             if worker not in self.silent_workers:
-                rows = {
-                    "sent": len(columns.sent["client"]),
-                    "delivered": len(columns.delivered["client"]),
-                }
+                rows = {name: len(part["client"]) for name, part in columns.tables.items()}
                 scaffold.event(
                     self.end, "worker.done", worker=worker, rows=self.said_rows.get(worker, rows)
                 )

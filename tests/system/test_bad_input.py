@@ -128,3 +128,61 @@ def test_a_server_that_exits_unasked_fails_the_run_and_its_log_is_shown(harness:
     assert result.returncode == 1, result.stdout + result.stderr
     assert "exited" in result.stdout
     assert harness.report()["verdict"] == "fail"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("list", "nonsense"), "'what': 'nonsense' is not one of 'scenarios', 'faults'"),
+        (("run", "control", "--backend", "x"), "'--backend': 'x' is not one of 'auto', 'lab'"),
+        (("run", "control", "--repeat", "0"), "'--repeat': expected at least 1"),
+        (("run", "control", "--repeat", "10001"), "'--repeat': expected at most 10000"),
+        (("run", "control", "--repeat", "two"), "'--repeat': expected a whole number"),
+    ],
+)
+def test_a_wrong_word_on_the_command_line_is_refused_in_plain_words(
+    harness: Harness, words: tuple[str, ...], said: str
+) -> None:
+    result = harness.run(*words)
+    assert_one_clear_message(result, 2)
+    assert said in result.stderr
+    assert "Value error" not in result.stderr
+    assert "Input" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("found", "replaced", "said"),
+    [
+        (
+            "servers: 3}",
+            'servers: 3, version: "9.99.99"}',
+            "short.yaml:4:32: cluster.version: nats",
+        ),
+        ("servers: 3}", 'servers: 3, version: {n2: "9.99.99"}}', "cluster.version.n2: nats"),
+        (
+            "action: kill, target: seed",
+            "action: command, target: seed, inject: 'true', observe: 'true'",
+            "short.yaml:11:31: faults[0].action: backend local cannot run-commands; attach can",
+        ),
+        (
+            "action: kill, target: seed",
+            "action: disconnect, target: seed",
+            "short.yaml:11:31: faults[0].action: backend local cannot disconnect; docker can",
+        ),
+        (
+            "action: kill, target: seed",
+            "action: delay, target: seed, delay: 0ms",
+            "short.yaml:11:59: faults[0].delay: expected 1ms to 5s, found 0s",
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_refused_where_it_is_written(
+    harness: Harness, found: str, replaced: str, said: str
+) -> None:
+    text = SHORT.replace("{{", "{").replace("}}", "}").replace("{name}", "short")
+    assert found in text
+    path = harness.folder / "short.yaml"
+    path.write_text(text.replace(found, replaced, 1), encoding="utf-8")
+    result = harness.run("run", str(path), "--backend", "local")
+    assert_one_clear_message(result, 2)
+    assert said in result.stderr

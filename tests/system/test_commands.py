@@ -32,6 +32,8 @@ def test_wrong_usage_is_told_and_exits_2(harness: Harness, arguments: list[str])
         ("workloads", "request"),
         ("checks", "proof"),
         ("backends", "lab"),
+        ("backends", "attach"),
+        ("faults", "command"),
     ],
 )
 def test_list_names_what_there_is(harness: Harness, what: str, name: str) -> None:

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from command_line import Harness, eventually, network_state
+from command_line import Harness, eventually, lab_interfaces
+from namespaces import namespaces_of, still_used
 
 MOMENTS = 30
 SPAN_S = 4.5
@@ -29,23 +30,22 @@ def moments(backend: str) -> list[float]:
 def test_sigkill_at_any_moment_leaves_no_process_namespace_or_interface(
     backend: str, make_harness: Callable[[str], Harness]
 ) -> None:
-    interfaces, namespaces = network_state()
-
     def kill_at(number: int, moment_s: float) -> list[str]:
         harness = make_harness(f"kill-{number}")
         with harness.start("run", harness.scenario(), "--backend", backend) as process:
             time.sleep(moment_s)
+            made = namespaces_of(one.split()[0] for one in harness.leftovers())
             process.kill()
             process.communicate()
-        eventually(lambda: not harness.leftovers())
+        eventually(lambda: not harness.leftovers() and not still_used(made))
         half = [path for path in harness.reports() if not _is_whole(path)]
-        return harness.leftovers() + [f"half a report: {path}" for path in half]
+        left = [f"namespace: {one}" for one in still_used(made).items()]
+        return harness.leftovers() + left + [f"half a report: {path}" for path in half]
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         left = list(pool.map(kill_at, range(MOMENTS), moments(backend)))
     assert [found for found in left if found] == []
-    assert eventually(lambda: network_state()[1] <= namespaces), network_state()[1] - namespaces
-    assert network_state()[0] == interfaces
+    assert lab_interfaces() == []
 
 
 @pytest.mark.timeout(400)

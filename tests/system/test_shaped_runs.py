@@ -23,6 +23,23 @@ faults:
 thresholds:
   lost: ["count == 0"]
 """
+TOGETHER = """
+name: {name}
+seed: 7
+cluster: {{servers: 3}}
+client: {{servers: [n1], options: {{reconnect_time_wait: 100ms, max_reconnect_attempts: -1}}}}
+workloads:
+  - {{name: hello, kind: core, publishers: 1, subscribers: 1, rate: 100/s, payload: 128B}}
+phases: {{warmup: 200ms, steady: 500ms, recovery: 700ms, drain: 1s}}
+faults:
+  - {{name: far, action: delay, target: n3, between: servers, delay: 300ms, duration: 5s}}
+  - {{name: bad, action: loss, target: n3, between: servers, loss: 20%, duration: 5500ms}}
+  - {{name: cut, action: partition, target: n3, between: servers, at: 2s, duration: 1s}}
+  - {{name: late, action: delay, target: n2, between: servers, delay: 40ms, at: 2700ms,
+      duration: 2s}}
+thresholds:
+  lost: ["count == 0"]
+"""
 WITHOUT_EFFECT = """
 import sys
 from harness.backends.lab.shaper import LabShaper
@@ -57,6 +74,15 @@ def test_shaped_links_are_proven_and_the_report_says_by_what(harness: Harness) -
 
 
 @pytest.mark.lab
+def test_cuts_and_shapes_on_the_same_links_are_each_proven(harness: Harness) -> None:
+    result = harness.run("run", harness.scenario(TOGETHER), "--backend", "lab")
+    assert result.returncode == 0, result.stdout + result.stderr
+    for fault in harness.report()["iterations"][0]["faults"]:
+        kinds = {one["kind"] for one in fault["proof"]}
+        assert kinds >= {"effect", "held", "undo"}, fault
+
+
+@pytest.mark.lab
 def test_a_shape_without_effect_is_inconclusive(harness: Harness) -> None:
     argv = [sys.executable, "-c", WITHOUT_EFFECT, "run", harness.scenario(SHAPED)]
     done = subprocess.run(
@@ -78,4 +104,6 @@ def test_a_shape_without_effect_is_inconclusive(harness: Harness) -> None:
 def test_local_refuses_and_names_the_lab(harness: Harness) -> None:
     result = harness.run("run", harness.scenario(SHAPED), "--backend", "local")
     assert result.returncode == 2
-    assert "backend local cannot shape; lab can: --backend lab" in result.stderr
+    assert (
+        "backend local cannot limit-bandwidth; lab and docker can: --backend lab" in result.stderr
+    )

@@ -1,0 +1,112 @@
+"""Where the consumer lives through which a replica is read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.history.columns import read_columns
+from harness.load.adapters.nats_py_observer import RequestError
+from harness.load.replica import Order, _place_consumer, read_replica
+
+pytestmark = pytest.mark.anyio
+
+
+class FakePost:
+    """Servers that make consumers on these servers, in turn."""
+
+    def __init__(self, *homes: str) -> None:
+        self.homes = list(homes)
+        self.alive: list[str] = []
+
+    async def request(self, subject: str, payload: bytes, limit_s: float) -> bytes:
+        name = subject.rpartition(".")[2]
+        if ".DELETE." in subject:
+            self.alive.remove(name)
+            return b'{"success": true}'
+        config = json.loads(payload)["config"]
+        assert (config["num_replicas"], config["ack_policy"]) == (1, "none")
+        self.alive.append(name)
+        home = self.homes.pop(0) if len(self.homes) > 1 else self.homes[0]
+        return json.dumps({"num_pending": 5, "cluster": {"leader": home}}).encode()
+
+
+def order(**keys: Any) -> Order:
+    given: dict[str, Any] = {
+        "node": "n1",
+        "server": "server-1",
+        "host": "h",
+        "port": 1,
+        "stream": "S",
+        "run": 7,
+    }
+    given |= {"columns": "c", "first": 1, "last": 5, "clustered": True, "singly": False}
+    return Order(**(given | keys))
+
+
+async def test_a_consumer_that_lives_elsewhere_is_made_anew_until_it_does_not() -> None:
+    post: Any = FakePost("server-2", "server-3", "server-1")
+    name, waiting = await _place_consumer(order(), post, 1)
+    assert (post.alive, waiting) == ([name], 5)
+
+
+async def test_a_replica_is_not_read_through_a_consumer_of_another_server() -> None:
+    post: Any = FakePost("server-2")
+    with pytest.raises(RequestError, match="no consumer came to live on server-1"):
+        await _place_consumer(order(), post, 1)
+    assert post.alive == []
+
+
+class Keeper:
+    """A leader that gives single messages: what it says of each."""
+
+    def __init__(self, said: dict[int, dict[str, Any]]) -> None:
+        self.said = said
+
+    async def request(self, subject: str, payload: bytes, limit_s: float) -> bytes:
+        return json.dumps(self.said[json.loads(payload)["seq"]]).encode()
+
+
+HERE = {"message": {"seq": 1, "data": "eA=="}}
+GONE = {"error": {"code": 404, "err_code": 10037, "description": "no message found"}}
+BUSY = {"error": {"code": 503, "err_code": 10008, "description": "temporarily unavailable"}}
+
+
+@pytest.mark.parametrize(
+    ("third", "refused"), [(GONE, None), (BUSY, "temporarily unavailable (10008)")]
+)
+async def test_what_was_not_found_is_absent_and_what_was_not_given_is_told(
+    tmp_path: Path, third: dict[str, Any], refused: str | None
+) -> None:
+    post: Any = Keeper({1: HERE, 2: GONE, 3: third, 4: HERE, 5: GONE})
+    columns = str(tmp_path / "c")
+    found = await read_replica(order(singly=True, columns=columns), post, None)
+    assert (found["rows"], found["absent"], found["absent_count"]) == (2, [2, 3, 5], 3)
+    assert found["refused"] == refused
+    assert read_columns(columns).tables["stored"]["stream_sequence"].tolist() == [1, 4]
+
+
+class Waverer(Keeper):
+    """Does not find some messages when it is asked for the first time."""
+
+    def __init__(self, said: dict[int, dict[str, Any]], late: set[int]) -> None:
+        super().__init__(said)
+        self.late = late
+
+    async def request(self, subject: str, payload: bytes, limit_s: float) -> bytes:
+        sequence = json.loads(payload)["seq"]
+        if sequence in self.late:
+            self.late.remove(sequence)
+            return json.dumps(GONE).encode()
+        return await super().request(subject, payload, limit_s)
+
+
+async def test_what_is_there_after_all_is_kept_and_not_counted_as_absent(tmp_path: Path) -> None:
+    post: Any = Waverer({1: HERE, 2: GONE, 3: HERE, 4: HERE, 5: HERE}, {3, 5})
+    columns = str(tmp_path / "c")
+    found = await read_replica(order(singly=True, columns=columns), post, None)
+    assert (found["rows"], found["absent"], found["absent_count"]) == (4, [2], 1)
+    assert sorted(read_columns(columns).tables["stored"]["stream_sequence"]) == [1, 3, 4, 5]

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from harness.stats.sequential import SequentialTest, Trials, exceeds
+
+
+def test_rates_are_never_certain() -> None:
+    assert 0 < Trials(0, 5).rate < 0.1
+    assert 0.9 < Trials(5, 0).rate < 1
+    assert Trials().rate == 0.5
+
+
+def test_five_failures_against_five_passes_are_no_chance_and_four_might_be() -> None:
+    assert exceeds(Trials(0, 5), Trials(5, 0)) == pytest.approx(1 / 252)
+    assert exceeds(Trials(0, 4), Trials(4, 0)) == pytest.approx(1 / 70)
+    assert exceeds(Trials(2, 3), Trials(2, 3)) > 0.5
+    assert exceeds(Trials(5, 0), Trials(0, 5)) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "error"), [(0.5, 0.5, 0.1), (0, 0.5, 0.1), (0.1, 0.9, 0.5)]
+)
+def test_what_cannot_be_told_apart_is_no_test(low: float, high: float, error: float) -> None:
+    with pytest.raises(ValueError, match="no test"):
+        SequentialTest(low, high, error)
+
+
+def test_clear_trials_decide_soon_and_mixed_ones_do_not() -> None:
+    test = SequentialTest(0.08, 0.92, 0.01)
+    assert test.decide(Trials(0, test.least_trials())) == "low"
+    assert test.decide(Trials(test.least_trials(), 0)) == "high"
+    assert test.decide(Trials(2, 2)) is None
+    assert test.least_trials() <= 3
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.02, 0.3), (0.08, 0.92), (0.3, 0.7)])
+def test_wrong_decisions_stay_below_the_error_that_was_asked_for(low: float, high: float) -> None:
+    dice, wrong = Random(5), 0
+    test = SequentialTest(low, high, 0.02)
+    for turn in range(1000):
+        rate = low if turn % 2 else high
+        trials, decision = Trials(), None
+        while decision is None:
+            failed = dice.random() < rate
+            trials = Trials(trials.failed + failed, trials.passed + (not failed))
+            decision = test.decide(trials)
+        wrong += (decision == "low") is not (rate == low)
+    assert wrong <= 35  # 20 are expected at most; 35 are beyond three standard deviations

@@ -6,19 +6,12 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mappi
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from socket import (
-    AF_INET,
-    SO_REUSEADDR,
-    SOCK_STREAM,
-    SOL_SOCKET,
-    AddressFamily,
-    SocketKind,
-    socket,
-)
+from socket import SOCK_STREAM, AddressFamily, SocketKind, socket
 from typing import IO
 
 from harness.backends.capabilities import CAPABILITIES, STORAGE
 from harness.backends.disk.device import keep_mounts_apart
+from harness.backends.ports import hold_port
 from harness.backends.process import ChildProcess, spawn, tied
 from harness.backends.process_cluster import process_cluster
 from harness.backends.server_cluster import ServerCluster
@@ -155,10 +148,6 @@ def hold_endpoints(
     With `joined` there is one for gateways and one for leaf nodes besides; with `proxied`
     another one, where the server itself listens for clients.
 
-    Each port stays bound, without listening, for as long as the body runs. Linux lets
-    the server bind it as well, again and again, since both sides set SO_REUSEADDR
-    (socket(7)), while it no longer hands it out to anybody who asks for any free port.
-
     Raises:
         ServerError: no ports are left.
     """
@@ -171,18 +160,14 @@ def hold_endpoints(
 
 
 def _hold_node(held: ExitStack, joined: bool, proxied: bool) -> Endpoints:  # noqa: FBT001 - private
+    def hold() -> Address:
+        return Address(LOOPBACK, held.enter_context(hold_port(LOOPBACK)))
+
     return Endpoints(
-        client=_hold(held),
-        route=_hold(held),
-        monitor=_hold(held),
-        gateway=_hold(held) if joined else None,
-        leafnode=_hold(held) if joined else None,
-        server=_hold(held) if proxied else None,
+        client=hold(),
+        route=hold(),
+        monitor=hold(),
+        gateway=hold() if joined else None,
+        leafnode=hold() if joined else None,
+        server=hold() if proxied else None,
     )
-
-
-def _hold(held: ExitStack) -> Address:
-    holder = held.enter_context(socket(AF_INET, SOCK_STREAM))
-    holder.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
-    holder.bind((LOOPBACK, 0))
-    return Address(LOOPBACK, holder.getsockname()[1])

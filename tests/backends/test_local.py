@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
-from harness.backends import local
+from harness.backends import local, ports
 from harness.backends.local import hold_endpoints
+from harness.backends.ports import hold_port
 from harness.errors import ServerError
 
 
@@ -48,7 +51,51 @@ def test_a_held_port_is_not_handed_out_to_others() -> None:
         assert caught.value.errno == errno.EADDRINUSE
 
 
-def test_all_ephemeral_ports_but_the_held_ones_are_given_to_others() -> None:
+def let_linux_pick_from(low: int, high: int, folder: Path, patch: pytest.MonkeyPatch) -> None:
+    facts = folder / "ip_local_port_range"
+    facts.write_text(f"{low}\t{high}\n")
+    patch.setattr(ports, "RANGE", facts)
+
+
+def test_ports_are_held_where_neither_linux_nor_docker_picks_any() -> None:
+    low, high = map(int, ports.RANGE.read_text().split())
+    assert low > ports.LOWEST, "this machine sets no ports apart"
+    for _ in range(50):
+        with hold_port("127.0.0.1") as port:
+            assert port < low or port > high
+            assert port >= ports.LOWEST
+
+
+@pytest.mark.parametrize("listens", [True, False])
+def test_a_port_that_somebody_has_bound_is_passed_over(
+    listens: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with hold_port("127.0.0.1") as first, ExitStack() as stack:
+        if listens:
+            stack.enter_context(listener(first, reuse=True))
+        let_linux_pick_from(first + 1, ports.HIGHEST, tmp_path, monkeypatch)
+        monkeypatch.setattr(ports, "LOWEST", first)  # the only port that is set apart
+        with hold_port("127.0.0.1") as second:
+            assert second != first
+
+
+@pytest.mark.parametrize("said", ["1024\t65535\n", "no numbers", None])
+def test_where_no_ports_are_set_apart_linux_picks(
+    said: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = tmp_path / "ip_local_port_range"
+    if said is not None:
+        facts.write_text(said)
+    low, high = map(int, ports.RANGE.read_text().split())
+    monkeypatch.setattr(ports, "RANGE", facts)
+    with hold_port("127.0.0.1") as port:
+        assert low <= port <= high
+
+
+def test_all_ephemeral_ports_but_the_held_ones_are_given_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_linux_pick_from(1024, ports.HIGHEST, tmp_path, monkeypatch)
     option = getattr(socket, "IP_LOCAL_PORT_RANGE", 51)  # Linux 6.3
     with hold_endpoints(["n1"]) as endpoints, socket.socket() as target:
         target.bind(("127.0.0.1", 0))
@@ -83,10 +130,10 @@ def test_all_ephemeral_ports_but_the_held_ones_are_given_to_others() -> None:
 
 
 def test_no_free_port_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(held: object) -> None:
+    def refuse(host: str) -> None:
         raise OSError(errno.EADDRINUSE, "Address already in use")
 
-    monkeypatch.setattr(local, "_hold", refuse)
+    monkeypatch.setattr(local, "hold_port", refuse)
     with (
         pytest.raises(ServerError, match=r"no free port on 127\.0\.0\.1: Address already in use"),
         hold_endpoints(["n1"]),

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import shutil
-import signal
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from socket import SOCK_STREAM, AddressFamily, SocketKind, socket
 from typing import Any, Protocol
 
 import anyio
 import anyio.to_thread
 
+from harness.backends.cluster_base import ClusterBase
 from harness.backends.joints import Joints
 from harness.backends.meta_group import find_left_out
-from harness.backends.process import ChildProcess
 from harness.backends.process_node import Launch
 from harness.backends.server_node import POLL_S, READ_LIMIT_S, ServerNode, Unjoined
-from harness.clock import now_ns, seconds
+from harness.clock import now_ns
 from harness.cluster.config import NodeConfig
-from harness.cluster.jetstream import JetStream
 from harness.cluster.links import Links
 from harness.cluster.protocols import Capability, Endpoints, EventSink
 from harness.cluster.shapes import Shaper
-from harness.errors import ServerError, WorkerError
+from harness.errors import ServerError
 from harness.scenario.sites import Sites
 
 GRACE_S = 1.0  # from SIGTERM to SIGKILL at the end of a run
@@ -62,7 +59,7 @@ class MakeNode(Protocol):
         """Return the node, not started."""
 
 
-class ServerCluster:
+class ServerCluster(ClusterBase[ServerNode]):
     """The servers of one iteration; implements `harness.cluster.protocols.Cluster`."""
 
     def __init__(
@@ -77,68 +74,30 @@ class ServerCluster:
         links: Links | None = None,
         shaper: Shaper | None = None,
     ) -> None:
-        self._sites = sites
-        self._shaper = shaper
-        self._places = places
-        self._capabilities = capabilities
-        self._links = links
-        self._configs = configs
-        self._record = record
-        self._jetstream: JetStream | None = None
-        self._changed = anyio.Event()
-        self._clients: list[ChildProcess] = []
-        self._nodes = {
-            name: make_node(
-                name,
-                record=record,
-                peers=self._peers,
-                unjoined=self._unjoined,
-                on_exit=self._note_change,
-            )
-            for name in configs
-        }
-        self._joints = Joints(
-            sites, self._nodes, lambda: frozenset() if links is None else links.severed
+        super().__init__(
+            {
+                name: make_node(
+                    name,
+                    record=record,
+                    peers=self._peers,
+                    unjoined=self._unjoined,
+                    on_exit=self._note_change,
+                )
+                for name in configs
+            },
+            sites=sites,
+            capabilities=capabilities,
+            record=record,
+            launch=places.launch,
+            links=links,
+            shaper=shaper,
         )
-
-    @property
-    def nodes(self) -> Mapping[str, ServerNode]:
-        """Return the nodes by name, the seed first."""
-        return self._nodes
-
-    @property
-    def sites(self) -> Sites:
-        """Return the clusters that the nodes form."""
-        return self._sites
-
-    @property
-    def capabilities(self) -> frozenset[Capability]:
-        """Return what can be done to the nodes."""
-        return self._capabilities
-
-    @property
-    def links(self) -> Links | None:
-        """Return the links between places; None where nothing can be done to them."""
-        return self._links
-
-    @property
-    def record(self) -> EventSink:
-        """Return where events go."""
-        return self._record
-
-    @property
-    def shaper(self) -> Shaper | None:
-        """Return what can be made of the links; None where nothing can."""
-        return self._shaper
-
-    @property
-    def jetstream(self) -> JetStream | None:
-        """Return what may be asked of JetStream; None where nobody observes it."""
-        return self._jetstream
-
-    def lend(self, jetstream: JetStream | None) -> None:
-        """Let faults and targets ask `jetstream` from now on."""
-        self._jetstream = jetstream
+        self._places = places
+        self._configs = configs
+        self._changed = anyio.Event()
+        self._joints = Joints(
+            sites, self.nodes, lambda: frozenset() if links is None else links.severed
+        )
 
     async def form(self, limit_s: float) -> None:
         """Start every node; return once each is healthy and joined to all others.
@@ -156,23 +115,21 @@ class ServerCluster:
             whole = False
             while not whole:
                 await self._start_all()
-                for node in self._nodes.values():
+                for node in self.nodes.values():
                     while (missing := await self._lacks(node)) != "":
                         await anyio.sleep(POLL_S)
                 whole = (missing := await self._left_out()) == ""
                 if not whole:
                     await self._empty(missing)
-            self._record("cluster.formed", took_s=round(seconds(now_ns() - began_ns), 6))
-            for fact in self.describe():
-                self._record("server.described", **fact)
+            self._note_formed(began_ns)
             return
         said = await self._complaints()
         raise ServerError(f"the cluster has not formed within {limit_s:g} s: {missing}{said}")
 
     async def _start_all(self) -> None:
-        for site in self._sites.every:
-            seed, *others = (self._nodes[name] for name in site.nodes)
-            awaited = bool(others) or any(self._sites.diallers_of(site))
+        for site in self.sites.every:
+            seed, *others = (self.nodes[name] for name in site.nodes)
+            awaited = bool(others) or any(self.sites.diallers_of(site))
             await seed.start()
             while awaited and not seed.listening_for_routes():
                 await seed.require_alive()
@@ -182,19 +139,19 @@ class ServerCluster:
 
     async def _left_out(self) -> str:
         """Say which servers JetStream has left out, where one cluster has it on."""
-        if len(self._sites.every) > 1 or not all(
+        if len(self.sites.every) > 1 or not all(
             config.effective.get("jetstream") for config in self._configs.values()
         ):
             return ""
-        return await find_left_out(list(self._nodes.values()))
+        return await find_left_out(list(self.nodes.values()))
 
     async def _empty(self, why: str) -> None:
         """End every server and remove its store, so that all start from nothing again."""
-        self._record("cluster.emptied", why=why)
+        self.record("cluster.emptied", why=why)
         async with anyio.create_task_group() as ending:
-            for node in self._nodes.values():
+            for node in self.nodes.values():
                 ending.start_soon(node.kill, CLEANUP_LIMIT_S)
-        for node in self._nodes.values():
+        for node in self.nodes.values():
             node.record_exit()
             if node.store is not None:
                 await anyio.to_thread.run_sync(shutil.rmtree, node.store, True)
@@ -203,27 +160,12 @@ class ServerCluster:
         """Record exits until cancelled; raise ServerError when one was not asked for."""
         while True:
             self._changed = changed = anyio.Event()
-            for node in self._nodes.values():
+            for node in self.nodes.values():
                 node.record_exit()
                 if node.ended_unasked:
                     await node.keep_log()
                     raise node.why_ended()
             await changed.wait()
-
-    def spawn_client(
-        self, group: str, argv: Sequence[str], channel: socket, log: Path
-    ) -> ChildProcess:
-        """Start a client process where `group` lives.
-
-        Args:
-            group: the client group.
-            argv: the program and its arguments.
-            channel: its stdin and stdout; the caller closes its own copy.
-            log: the file that its stderr is appended to.
-        """
-        process = start_client(self._places.launch, group, argv, channel, log)
-        self._clients.append(process)
-        return process
 
     def socket(
         self, place: str, family: AddressFamily, kind: SocketKind = SOCK_STREAM, proto: int = 0
@@ -235,26 +177,24 @@ class ServerCluster:
         """Return name, version and effective configuration of every server, without secrets."""
         return [
             {"name": name, "version": node.version, "config": dict(self._configs[name].effective)}
-            for name, node in self._nodes.items()
+            for name, node in self.nodes.items()
         ]
 
     async def close(self) -> None:
         """End every process, record how, and return once none is left."""
-        for client in self._clients:
-            client.send_signal(signal.SIGKILL)
+        self._kill_clients()
         async with anyio.create_task_group() as ending:
-            for node in self._nodes.values():
+            for node in self.nodes.values():
                 ending.start_soon(node.end_now, GRACE_S)
-        for client in self._clients:
-            await client.wait()
-        for node in self._nodes.values():
+        await self._clients_gone()
+        for node in self.nodes.values():
             node.record_exit()
 
     async def _lacks(self, node: ServerNode) -> str:
         """Return what keeps `node` from being part of the whole cluster, or nothing."""
-        for other in self._nodes.values():
+        for other in self.nodes.values():
             await other.require_alive()
-        wanted = len(self._sites.of(node.name).nodes) - 1
+        wanted = len(self.sites.of(node.name).nodes) - 1
         try:
             if (missing := await node.lacks(wanted, READ_LIMIT_S)) != "":
                 return missing
@@ -265,7 +205,7 @@ class ServerCluster:
     async def _complaints(self) -> str:
         """Return what the servers logged as errors, for a message's end; each error once."""
         said: dict[str, str] = {}
-        for name, node in self._nodes.items():
+        for name, node in self.nodes.items():
             if (error := await node.complain()) != "":
                 said.setdefault(error, f"{name} logged: {error}")
         return "".join(f"\n  {line}" for line in said.values())
@@ -276,13 +216,13 @@ class ServerCluster:
         While the seed is away, a node that was started again may find nobody: it knows
         only the seed's route, and routes learned by gossip are not tried again.
         """
-        site = self._sites.of(name)
-        if name != site.seed and not self._nodes[site.seed].serving:
+        site = self.sites.of(name)
+        if name != site.seed and not self.nodes[site.seed].serving:
             return frozenset()
         return frozenset(
-            self._nodes[other].server_name
+            self.nodes[other].server_name
             for other in site.nodes
-            if other != name and self._nodes[other].serving
+            if other != name and self.nodes[other].serving
         )
 
     async def _unjoined(self, name: str, limit_s: float) -> str:
@@ -290,19 +230,3 @@ class ServerCluster:
 
     def _note_change(self) -> None:
         self._changed.set()
-
-
-def start_client(
-    launch: Launch, group: str, argv: Sequence[str], channel: socket, log: Path
-) -> ChildProcess:
-    """Start a client process in the place of `group`; see `ServerCluster.spawn_client`.
-
-    Raises:
-        WorkerError: `log` cannot be written.
-    """
-    try:
-        stderr = log.open("ab")
-    except OSError as error:
-        raise WorkerError(f"{log} cannot be written: {error.strerror}") from error
-    with stderr:
-        return launch(group, argv, stdin=channel.fileno(), stdout=channel.fileno(), stderr=stderr)

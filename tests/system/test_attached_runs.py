@@ -193,7 +193,7 @@ def test_commands_that_prove_nothing_or_do_not_heal_are_inconclusive(
     assert done.returncode == 3
     assert "no effect was seen after inject" in details(harness.report(), "proof")[0]
     harness.reports()[0].unlink()
-    done = run(harness, write(harness, plain, heal="broken"))
+    done = run(harness, write(harness, plain, UNMEASURED, heal="broken"))
     assert done.returncode == 3
     found = details(harness.report(), "proof")[0]
     assert "undoing failed: east-0: heal ended with code 7 and said: cannot undo" in found

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from socket import socket
 from typing import Any
 
 import anyio
@@ -15,15 +13,12 @@ import anyio.to_thread
 from harness.backends.attach.commands import CommandRunner
 from harness.backends.attach.examine import Acquaintance, meet_all
 from harness.backends.attach.node import LOOK_LIMIT_S, POLL_S, AttachedNode
+from harness.backends.cluster_base import ClusterBase
 from harness.backends.local import LocalPlaces
-from harness.backends.process import ChildProcess
-from harness.backends.server_cluster import start_client
-from harness.clock import now_ns, seconds
-from harness.cluster.jetstream import JetStream
+from harness.clock import now_ns
 from harness.cluster.protocols import Capability, EventSink
 from harness.errors import ServerError, UsageError
 from harness.scenario.model import ClusterSpec
-from harness.scenario.sites import Sites
 from harness.scopes import bounded_cleanup
 
 ATTACH_CAPABILITIES = frozenset((Capability.COMMAND, Capability.JETSTREAM))
@@ -76,7 +71,7 @@ class AttachBackend:
                 await cluster.close()
 
 
-class AttachedCluster:
+class AttachedCluster(ClusterBase[AttachedNode]):
     """Servers that run already; implements `harness.cluster.protocols.Cluster`."""
 
     def __init__(
@@ -87,57 +82,21 @@ class AttachedCluster:
         record: EventSink,
     ) -> None:
         assert spec.attach is not None
-        self._sites = spec.sites
-        self._record = record
-        self._jetstream: JetStream | None = None
-        self._clients: list[ChildProcess] = []
-        self._places = LocalPlaces({name: one.endpoints for name, one in met.items()})
         login = spec.authorization
         secrets = frozenset([login.password.get_secret_value()] if login else [])
         runner = CommandRunner(folder / "commands", record, secrets)
-        self._nodes = {
-            name: AttachedNode(
-                met[name], urls, runner=runner, record=record, peers=self._names_of_peers
-            )
-            for name, urls in spec.attach.items()
-        }
-
-    @property
-    def nodes(self) -> Mapping[str, AttachedNode]:
-        """Return the nodes by the user's names, the seed first."""
-        return self._nodes
-
-    @property
-    def sites(self) -> Sites:
-        """Return the one cluster that the nodes form."""
-        return self._sites
-
-    @property
-    def capabilities(self) -> frozenset[Capability]:
-        """Return what can be done to the nodes."""
-        return ATTACH_CAPABILITIES
-
-    @property
-    def links(self) -> None:
-        """Return None: nothing can be done to their links."""
-
-    @property
-    def shaper(self) -> None:
-        """Return None: nothing can be made of their links."""
-
-    @property
-    def record(self) -> EventSink:
-        """Return where events go."""
-        return self._record
-
-    @property
-    def jetstream(self) -> JetStream | None:
-        """Return what may be asked of JetStream; None where nobody observes it."""
-        return self._jetstream
-
-    def lend(self, jetstream: JetStream | None) -> None:
-        """Let faults and targets ask `jetstream` from now on."""
-        self._jetstream = jetstream
+        super().__init__(
+            {
+                name: AttachedNode(
+                    met[name], urls, runner=runner, record=record, peers=self._names_of_peers
+                )
+                for name, urls in spec.attach.items()
+            },
+            sites=spec.sites,
+            capabilities=ATTACH_CAPABILITIES,
+            record=record,
+            launch=LocalPlaces({name: one.endpoints for name, one in met.items()}).launch,
+        )
 
     async def form(self, limit_s: float) -> None:
         """Start nothing; return once each server is healthy and sees the other listed ones.
@@ -148,13 +107,11 @@ class AttachedCluster:
         began_ns = now_ns()
         missing = "no server was reached"
         with anyio.move_on_after(limit_s):
-            for node in self._nodes.values():
+            for node in self.nodes.values():
                 while (lack := await node.lacks(LOOK_LIMIT_S)) != "":
                     missing = f"{node.name}: {lack}"
                     await anyio.sleep(POLL_S)
-            self._record("cluster.formed", took_s=round(seconds(now_ns() - began_ns), 6))
-            for fact in self.describe():
-                self._record("server.described", **fact)
+            self._note_formed(began_ns)
             return
         raise ServerError(
             f"the attached cluster is not whole after {limit_s:g} s of waiting: {missing}"
@@ -163,38 +120,26 @@ class AttachedCluster:
     async def watch(self) -> None:
         """Look at every server until cancelled; ServerError when one restarted unasked."""
         async with anyio.create_task_group() as watchers:
-            for node in self._nodes.values():
+            for node in self.nodes.values():
                 watchers.start_soon(node.watch)
-
-    def spawn_client(
-        self, group: str, argv: Sequence[str], channel: socket, log: Path
-    ) -> ChildProcess:
-        """Start a client process on this host; see `ServerCluster.spawn_client`."""
-        process = start_client(self._places.launch, group, argv, channel, log)
-        self._clients.append(process)
-        return process
 
     def describe(self) -> list[dict[str, Any]]:
         """Return name, version and what each server said of itself, without secrets."""
         return [
             {"name": name, "version": node.version, "config": dict(node.describe())}
-            for name, node in self._nodes.items()
+            for name, node in self.nodes.items()
         ]
 
     async def close(self) -> None:
         """End the clients, and look at each server a last time."""
-        for client in self._clients:
-            client.send_signal(signal.SIGKILL)
+        self._kill_clients()
         async with anyio.create_task_group() as looks:
-            for node in self._nodes.values():
+            for node in self.nodes.values():
                 looks.start_soon(node.look, LOOK_LIMIT_S)
-        for client in self._clients:
-            await client.wait()
+        await self._clients_gone()
 
     def _names_of_peers(self, name: str) -> frozenset[str]:
         """Return the servers' own names of the others that no fault holds."""
         return frozenset(
-            node.server_name
-            for other, node in self._nodes.items()
-            if other != name and node.serving
+            node.server_name for other, node in self.nodes.items() if other != name and node.serving
         )

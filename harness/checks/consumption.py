@@ -52,14 +52,17 @@ def judge_consumption(case: Case) -> Result:
     """Count what consumers did, by phase, workload (of the consumer) and stream.
 
     A consumer counts once, whichever of its clients gets a message. It is to deliver the
-    messages of the publishers that its clients hear, that a replica holds by the audit (or,
-    without any audit, that were acknowledged); one that was made to deliver only new ones,
-    those that were attempted after it was made.
+    messages that its filter takes (or, where that is not known, of the publishers that its
+    clients hear), that a replica holds by the audit (or, without any audit, that were
+    acknowledged); one that was made to deliver only new ones, those that were attempted after
+    it was made; and of a stream that removes what was consumed, what one without
+    acknowledgements was sent by its leader's word.
 
     - `consumer_lost`: never delivered to any of its clients by the end of drain. When drain
       ended before all had arrived, each is uncertain, for it may be delivered again after a
       time-out. So is a message below the first that was delivered where it is not on record
-      how the consumer was made, and any without an audit of a stream that removes messages.
+      how the consumer was made, one that the server may have stored on a subject that its
+      filter does not take, and any without an audit of a stream that removes messages.
       Of: messages that it was to deliver. A consumer with a client whose columns are not
       whole is not counted.
     - `redelivered` (legal): deliveries beyond the first by the server's own count. Of:
@@ -119,6 +122,7 @@ def _account(stream: StreamLedger, consumer: Consumption) -> _Account:
     got[consumer.row[matched]] = True
     wanted = _find_wanted(stream, consumer)
     due = wanted & (got | (stream.held() if stream.replicas else stream.acked))
+    due |= wanted & _find_sent_off(stream, consumer)
     lost = due & ~got
     return _Account(
         stream=stream,
@@ -126,7 +130,7 @@ def _account(stream: StreamLedger, consumer: Consumption) -> _Account:
         due=due,
         lost=lost,
         open=lost & _find_doubtful(stream, consumer),
-        missed=_find_removed(stream, wanted & ~got),
+        missed=_find_removed(stream, wanted & ~got & ~due),
         matched=matched,
         again=again,
         repeated=fresh & ~consumer.first,
@@ -144,7 +148,8 @@ def _find_wanted(stream: StreamLedger, consumer: Consumption) -> Array:
     """Return (n,) flags: messages that it was to deliver if the stream has them."""
     if not consumer.trusted:
         return np.zeros(stream.attempts, dtype=np.bool_)
-    wanted: Array = consumer.hears(stream.publishers, stream.subjects)[stream.rank]
+    heard, known = stream.heard_by(consumer)
+    wanted = heard | ~known
     late = consumer.config.get("deliver_policy") not in (None, "all")
     if consumer.created is not None and late:
         wanted &= stream.sent["attempted_ns"] >= consumer.created["at_ns"]
@@ -157,10 +162,20 @@ def _find_doubtful(stream: StreamLedger, consumer: Consumption) -> Array:
         stream.attempts,
         not stream.iteration.drained or not (stream.replicas or stream.settings.keeps_all),
     )
+    _, known = stream.heard_by(consumer)
+    doubtful |= ~known
     if consumer.created is None:
         lowest = int(consumer.sequence.min(initial=np.iinfo(np.int64).max))
         doubtful |= _places(stream) < lowest
     return doubtful
+
+
+def _find_sent_off(stream: StreamLedger, consumer: Consumption) -> Array:
+    """Return (n,) flags: what a stream removed because a silent consumer had sent it."""
+    if stream.settings.retention == "limits" or not consumer.silent:
+        return np.zeros(stream.attempts, dtype=np.bool_)
+    found: Array = stream.acked & (stream.place <= (consumer.given_out or 0))
+    return found
 
 
 def _find_removed(stream: StreamLedger, absent: Array) -> Array:
@@ -257,7 +272,7 @@ def _tell(case: Case, one: _Account) -> Finding | None:
         return None
     verdict = judge_guarantee(case.left_open("consumer_lost", Tally(tuple(_lost_cells(one)))))
     policy = one.consumer.config.get("ack_policy")
-    if policy not in ACKNOWLEDGING:
+    if one.consumer.created is None or policy not in ACKNOWLEDGING:
         verdict = Verdict.PASS
     uncertain = int(one.open.sum())
     doubt = f"; {uncertain} of them may still come, or were not to come" if uncertain else ""

@@ -20,6 +20,7 @@ Cell = tuple[Mapping[str, str], Count]
 DAMAGED = "damaged payload(s): the checksum does not hold"
 NEVER_SENT = "message(s) that were never sent to it"
 REFUSED = "message(s) whose publisher was told that they were refused"
+ELSEWHERE = "message(s) on subjects that its filter does not take"
 
 
 def judge_stream_integrity(case: Case) -> Result:
@@ -30,8 +31,10 @@ def judge_stream_integrity(case: Case) -> Result:
       deliveries.
     - `unexpected`: stream sequences at which a replica holds a message that was never
       attempted, is of another run or of no harness at all, or whose publisher was given a
-      definite error; and deliveries of messages never attempted. Of: the same. Of a
-      publisher whose columns are not whole, only what no missing row could explain counts.
+      definite error; and deliveries of messages never attempted, of refused ones that no
+      replica holds, and of those that the consumer's filter does not take, where nobody else
+      decides about subjects. Of: the same. Of a publisher whose columns are not whole, only
+      what no missing row could explain counts.
 
     Each fails the run without any threshold. Messages of core workloads whose subject the
     stream takes as well are none of these.
@@ -43,8 +46,11 @@ def judge_stream_integrity(case: Case) -> Result:
             cells[metric].append(({"workload": _workload(stream)}, count))
         findings += _judge_stored(stream)
         for consumer in stream.consumers:
-            for metric, flags in _delivered_misfits(consumer).items():
-                of = len(consumer.row)
+            misfits = _delivered_misfits(stream, consumer)
+            of = len(consumer.row)
+            gone = ~np.append(stream.held(), True)[consumer.row]  # what is held was counted there
+            unexpected = misfits[NEVER_SENT] | misfits[ELSEWHERE] | (misfits[REFUSED] & gone)
+            for metric, flags in (("corrupted", misfits[DAMAGED]), ("unexpected", unexpected)):
                 count = Count(int(flags.sum()), of, 0, of, at_least=not consumer.trusted)
                 cells[metric].append(({"workload": consumer.workload}, count))
             findings += _judge_delivered(stream, consumer)
@@ -73,10 +79,16 @@ def _stored_misfits(stream: StreamLedger, replica: Replica) -> dict[str, Array]:
     }
 
 
-def _delivered_misfits(consumer: Consumption) -> dict[str, Array]:
+def _delivered_misfits(stream: StreamLedger, consumer: Consumption) -> dict[str, Array]:
+    """Return (m,) flags by what is wrong with the messages that a consumer delivered."""
+    refused = np.append(stream.sent["outcome"] == Outcome.REFUSED, np.False_)
+    heard, known = stream.heard_by(consumer)
+    strange = np.append(known & ~heard, np.False_)
     return {
-        "corrupted": consumer.columns["integrity"] == Integrity.CORRUPTED,
-        "unexpected": consumer.misfit,
+        DAMAGED: consumer.columns["integrity"] == Integrity.CORRUPTED,
+        NEVER_SENT: consumer.misfit,
+        REFUSED: refused[consumer.row],
+        ELSEWHERE: strange[consumer.row],
     }
 
 
@@ -113,8 +125,7 @@ def _judge_stored(stream: StreamLedger) -> Iterator[Finding]:
 
 
 def _judge_delivered(stream: StreamLedger, consumer: Consumption) -> Iterator[Finding]:
-    misfits = _delivered_misfits(consumer)
-    for what, flags in ((DAMAGED, misfits["corrupted"]), (NEVER_SENT, misfits["unexpected"])):
+    for what, flags in _delivered_misfits(stream, consumer).items():
         if flags.any():
             first = stream.iteration.relative_s(int(consumer.columns["received_ns"][flags][0]))
             yield _broken(

@@ -220,7 +220,8 @@ def _tell_unseen(loss: _Loss) -> Iterator[Finding]:
     """Yield a finding where nothing was left to be seen: then no loss could have been, either."""
     stream, acked = loss.stream, int(loss.stream.acked.sum())
     by_limits = stream.settings.retention == "limits"
-    if by_limits and acked and all(int(one.removed.sum()) == acked for one in loss.absences):
+    removed = [int(one.removed.sum()) for one in loss.absences]
+    if by_limits and acked and removed and all(one == acked for one in removed):
         yield Finding(
             NAME,
             Verdict.INCONCLUSIVE,

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.checks.base import Case, Check, Finding, Result, Verdict, judge_guarantee
-from harness.history.stream_ledger import StreamLedger
+from harness.history.stream_ledger import Consumption, Replica, StreamLedger
 from harness.history.stream_sequences import (
     Conflicts,
     count_copies,
@@ -45,7 +45,8 @@ def judge_order(case: Case) -> Result:
       for two messages; or which a publisher was told of a message that it had sent after it
       was told a later sequence. A sequence counts once. Of: sequences up to the last.
     - `duplicates`: places beyond its first that a message has in a replica, in the one where
-      it has most. Of: messages that a replica holds.
+      it has most; in a stream that removes messages by itself, that it is known to have had.
+      Of: messages that had a place.
     - `out_of_order`: messages that lie before one that the same publisher had acknowledged
       when it sent them, in any replica. Of: messages that a replica holds.
 
@@ -61,16 +62,17 @@ def judge_order(case: Case) -> Result:
         if not stream.replicas and not stream.acked.any():
             continue
         conflicts = find_conflicts(stream)
+        copies, held = count_copies(stream), stream.held()
         own = {
             "sequence_conflicts": [_conflict_cell(stream, conflicts)],
-            "duplicates": list(_cells(stream, np.maximum(count_copies(stream) - 1, 0))),
-            "out_of_order": list(_cells(stream, _disordered(stream))),
+            "duplicates": list(_cells(stream, np.maximum(copies - 1, 0), copies > 0)),
+            "out_of_order": list(_cells(stream, _disordered(stream), held)),
         }
         for metric, rows in own.items():
             cells[metric] += rows
         told = [
             *_tell_conflicts(case, stream, conflicts, own["sequence_conflicts"]),
-            *_tell_copies(case, stream),
+            *_tell_copies(case, stream, copies),
             *_tell_disorder(case, stream, own["out_of_order"]),
         ]
         findings += [one for one in told if one.verdict is not Verdict.PASS]
@@ -106,14 +108,13 @@ def _disordered(stream: StreamLedger) -> Array:
     return flags
 
 
-def _cells(stream: StreamLedger, counts: Array) -> Iterator[Cell]:
-    """Yield counts (n,) summed up; ``at`` tells them from counts of deliveries."""
-    held = stream.held()
+def _cells(stream: StreamLedger, counts: Array, had: Array) -> Iterator[Cell]:
+    """Yield counts (n,) of what it had summed up; ``at`` tells them from counts of deliveries."""
     at_least = not (stream.audit.whole and stream.whole)
     for place, workload in enumerate(stream.workloads):
         for phase_at, phase in enumerate(PHASES):
             mine = (stream.workload == place) & (stream.phase == phase_at)
-            of = int(np.count_nonzero(held & mine))
+            of = int(np.count_nonzero(had & mine))
             count = Count(int(counts[mine].sum()), of, 0, of, at_least=at_least)
             yield {"phase": phase, "workload": workload, "at": "stream"}, count
 
@@ -139,18 +140,19 @@ def _tell_conflicts(
             )
 
 
-def _tell_copies(case: Case, stream: StreamLedger) -> Iterator[Finding]:
-    copies = count_copies(stream)
+def _tell_copies(case: Case, stream: StreamLedger, copies: Array) -> Iterator[Finding]:
     illegal = illegal_copies(stream, copies)
     extra = np.maximum(copies - 1, 0)
-    verdict = judge_guarantee(case.left_open("duplicates", Tally(tuple(_cells(stream, illegal)))))
+    cells = tuple(_cells(stream, illegal, copies > 0))
+    verdict = judge_guarantee(case.left_open("duplicates", Tally(cells)))
     rows = np.flatnonzero(illegal)
+    verb = "holds" if stream.settings.keeps_all else "holds or held"
     if len(rows):
         yield Finding(
             NAME,
             verdict,
-            f"{stream.name} holds {len(rows)} message(s) more than once, and nothing was published "
-            f"again that could explain it: {_name(stream, rows)}",
+            f"{stream.name} {verb} {len(rows)} message(s) more than once, and nothing was "
+            f"published again that could explain it: {_name(stream, rows)}",
             "see whether the message id reached the server, and how long its duplicate window is",
             value=int(illegal.sum()),
             limit=0,
@@ -183,11 +185,15 @@ def _tell_disorder(case: Case, stream: StreamLedger, cells: list[Cell]) -> Itera
 
 
 def _name(stream: StreamLedger, rows: Array) -> str:
-    """Return where messages lie in the first replica that holds them, and who sent the first."""
+    """Return where messages lie in the first replica that holds them, and who sent the first.
+
+    Of what no replica holds any more, where a consumer found it.
+    """
     wanted = np.zeros(stream.attempts, dtype=np.bool_)
     wanted[rows] = True
     found = []
-    for one in stream.replicas:
+    kept: list[Replica | Consumption] = [*stream.replicas, *stream.consumers]
+    for one in kept:
         here = one.row >= 0
         here[here] = wanted[one.row[here]]
         found.append(one.sequence[here])

@@ -118,6 +118,7 @@ def read_clients(events: Iterable[Event]) -> tuple[Client, ...]:
             texts=tuple(str(one) for one in facts.get("texts") or ()),
             stream=facts.get("stream"),
             consumer=facts.get("consumer"),
+            config=facts.get("config") or {},
         )
         for facts in planned
     )

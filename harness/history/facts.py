@@ -33,7 +33,8 @@ class Client:
     A sender with `due_s` has no rate: message k is due so many seconds after the start of
     the load, in ascending order, and says `texts[k]`.
     `stream` is where a publisher publishes to or a consumer's client consumes from, None for
-    core NATS; `consumer` what the scenario calls the consumer.
+    core NATS; `consumer` what the scenario calls the consumer, `config` what was asked of it, as
+    the server spells it; empty where that was not told.
     """
 
     id: int
@@ -55,6 +56,7 @@ class Client:
 
     stream: str | None = None
     consumer: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def sends(self) -> bool:

@@ -47,9 +47,10 @@ def find_absences(stream: StreamLedger) -> tuple[Absence, ...]:
     lost, and what one may explain or not is open:
 
     - workqueue, interest: a consumer that was to get the message (each one, for interest)
-      has acknowledged it. Delivered and not acknowledged on record is open; so is all that a
-      consumer was to get whose record is not whole or, for interest, whose making is not on
-      record.
+      has acknowledged it; one without acknowledgements was sent it, by its leader's word.
+      Delivered and not acknowledged on record is open; so is all that a consumer was to get
+      whose record is not whole or, for interest, whose making is not on record, and what it is
+      not known to be to get.
     - `max_msgs` (discard old): below the replica's first sequence, and so far back that as
       many newer sequences exist.
     - `max_age`: below the first sequence, and that old when the replica was read.
@@ -57,8 +58,9 @@ def find_absences(stream: StreamLedger) -> tuple[Absence, ...]:
       the replica is full, but for two messages or a tenth; what another replica still has is
       open, as is all below the first sequence of one that is at least half full, or of which
       it is not known how full it is.
-    - `max_msgs_per_subject`: as many newer messages were acknowledged on the same subject.
-      Where subjects are not known, everything absent is open.
+    - `max_msgs_per_subject`: as many newer places were given to the same subject, as
+      publishers were told, a replica holds or a consumer delivered. Where subjects are not
+      known, everything absent is open.
     """
     absences = []
     for replica in stream.replicas:
@@ -102,17 +104,20 @@ def _explain_by_consumers(stream: StreamLedger) -> tuple[Array, Array]:
     settled = np.full(stream.attempts, fill_value=every)
     perhaps = np.full(stream.attempts, fill_value=every)
     for consumer in stream.consumers:
-        heard = consumer.hears(stream.publishers, stream.subjects)[stream.rank]
+        heard, known = stream.heard_by(consumer)
         acked = find_taken(stream, consumer, acked=True)
         seen = find_taken(stream, consumer, acked=False)
-        if not consumer.trusted or (every and consumer.created is None):
+        if consumer.silent and consumer.given_out is not None:
+            acked |= stream.acked & (stream.place <= consumer.given_out)
+        unsure = not consumer.trusted or (every and consumer.created is None)
+        if unsure or (consumer.silent and consumer.given_out is None):
             seen[:] = True  # it may have had it, or not have been there to wait for it
         if every:
-            settled &= acked | ~heard
-            perhaps &= seen | ~heard
+            settled &= acked | (~heard & known)
+            perhaps &= acked | seen | ~heard | ~known
         else:
             settled |= acked & heard
-            perhaps |= seen & heard
+            perhaps |= seen & (heard | ~known)
     return settled, perhaps
 
 
@@ -122,9 +127,8 @@ def find_taken(stream: StreamLedger, consumer: Consumption, *, acked: bool) -> A
     A consumer without acknowledgements counts every delivery as one.
     """
     flags = np.zeros(stream.attempts, dtype=np.bool_)
-    silent = consumer.config.get("ack_policy") == "none"
     rows = consumer.row
-    if acked and not silent:
+    if acked and not consumer.silent:
         rows = rows[consumer.columns["acked"] != 0]
     flags[rows[rows >= 0]] = True
     return flags
@@ -137,10 +141,12 @@ def _explain_by_subjects(stream: StreamLedger, kept: int) -> tuple[Array, Array]
     if "" in subjects:
         unsure[:] = True
         return sure, unsure
+    rows, places = stream.places
     for subject in np.unique(subjects):
-        rows = stream.in_place
-        rows = rows[(subjects == subject)[stream.rank[rows]]]
-        sure[rows[: max(0, len(rows) - kept)]] = True
+        mine = (subjects == subject)[stream.rank]
+        known = np.unique(places[mine[rows]])
+        if len(known) > kept:
+            sure |= mine & (stream.place < known[-kept])
     return sure, unsure
 
 

@@ -241,3 +241,9 @@ def created_consumers(iteration: Iteration, stream: str) -> Iterator[tuple[str, 
     """Yield the name and the event of every consumer of a stream that was made for the run."""
     for event in _about(iteration, "consumer.created", stream):
         yield str(event["consumer"]), event
+
+
+def read_given_out(iteration: Iteration, stream: str) -> dict[str, int]:
+    """Return up to which sequence each consumer's leader said, at the end, that it delivered."""
+    states = _about(iteration, "consumer.state", stream)
+    return {str(one["consumer"]): int(one.get("delivered") or 0) for one in states}

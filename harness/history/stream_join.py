@@ -10,9 +10,17 @@ import numpy as np
 
 from harness.history.facts import Client, Columns, Iteration, empty
 from harness.history.ledger import STRANGER, Array, Slots, look_up, of_planned, phase_codes
-from harness.history.stream_audit import Reading, created_consumers, read_audit, read_settings
+from harness.history.stream_audit import (
+    Reading,
+    created_consumers,
+    read_audit,
+    read_given_out,
+    read_settings,
+)
 from harness.history.stream_ledger import Consumption, Replica, Retry, StreamLedger, as_signed
+from harness.history.subjects import fed_streams, is_configured_elsewhere, rewritten_subjects
 from harness.history.tables import STORED, Integrity, Outcome
+from harness.scenario.subjects import overlap
 
 PUBLISHER, CONSUMER = "publisher", "consumer"
 
@@ -32,9 +40,20 @@ def open_streams(iteration: Iteration, scenario: Mapping[str, Any]) -> tuple[Str
         if stream is not None:
             used.setdefault(str(stream), []).append(client)
     users = {client.id for clients in used.values() for client in clients}
-    bystanders = [one.id for one in iteration.clients if one.sends and one.id not in users]
+    fed = fed_streams(scenario)
     return tuple(
-        _open(iteration, scenario, name, clients, bystanders) for name, clients in used.items()
+        _open(
+            iteration,
+            scenario,
+            name,
+            clients,
+            [
+                one.id
+                for one in iteration.clients
+                if one.sends and one not in clients and (name in fed or one.id not in users)
+            ],
+        )
+        for name, clients in used.items()
     )
 
 
@@ -65,7 +84,8 @@ def _open(
         audit=audit,
         publishers=publishers,
         retries=tuple(_read_retry(asked.get(one.workload) or {}) for one in publishers),
-        subjects=tuple(_plain(iteration.subjects.get(one.workload)) for one in publishers),
+        subjects=tuple(_stored_on(iteration, scenario, name, one) for one in publishers),
+        alone=not is_configured_elsewhere(scenario),
         sent=sent,
         rank=rank,
         phase=phase_codes(iteration, sent["intended_ns"]),
@@ -90,8 +110,8 @@ class _Finder:
 
     Attributes:
         trusted: by rank: the publisher's columns are whole, so what is not there was not sent.
-        bystanders: senders of other kinds, whose subjects a stream may take as well: their
-            messages are accounted for elsewhere.
+        bystanders: senders of other kinds, or to streams that this one may be fed from, whose
+            messages it may take as well: they are accounted for elsewhere.
     """
 
     slots: Slots
@@ -158,6 +178,7 @@ def _open_consumers(
     iteration: Iteration, stream: str, clients: Sequence[Client], finder: _Finder
 ) -> Iterator[Consumption]:
     created = dict(created_consumers(iteration, stream))
+    given_out = read_given_out(iteration, stream)
     groups: dict[str, list[Client]] = {}
     for client in clients:
         if client.role == CONSUMER:
@@ -181,6 +202,7 @@ def _open_consumers(
             row=row,
             misfit=misfit,
             trusted=all(iteration.trusts(one) for one in members),
+            given_out=given_out.get(name),
         )
 
 
@@ -191,6 +213,12 @@ def _read_retry(workload: Mapping[str, Any]) -> Retry:
     return Retry(int(asked.get("max", 1)), bool(asked.get("msg_id")))
 
 
-def _plain(subject: str | None) -> str | None:
-    """Return the subject of all of a workload's messages; None where it may have several."""
-    return subject if subject and not set(subject) & set("{}*>") else None
+def _stored_on(
+    iteration: Iteration, scenario: Mapping[str, Any], stream: str, publisher: Client
+) -> str | None:
+    """Return the subject that a publisher's messages are stored on; None for several or another."""
+    subject = iteration.subjects.get(publisher.workload)
+    if not subject or set(subject) & set("{}*>"):
+        return None
+    rewritten = rewritten_subjects(scenario, stream)
+    return None if any(overlap(one, subject) for one in rewritten) else subject

@@ -20,7 +20,7 @@ from harness.history.stream_audit import (
     Reading,
     Settings,
 )
-from harness.scenario.subjects import covers
+from harness.scenario.subjects import ONE, REST, covers
 
 Array = npt.NDArray[Any]
 
@@ -69,7 +69,10 @@ class Consumption:
     """What a consumer delivered to its clients; arrays have shape (m,), in the order it came.
 
     Attributes:
-        created: the event of its making; None where that was not recorded.
+        created: the event of its making; None where that was not recorded, as of one that its
+            clients made themselves.
+        given_out: up to which sequence of the stream its leader said, at the end, that it had
+            delivered; None where that is not known.
         place: the client's place in `clients`.
         row: the attempt that a message came from; -1 when it came from none that is known.
         misfit: it is of another run or none, or was never attempted.
@@ -84,11 +87,26 @@ class Consumption:
     row: Array
     misfit: Array
     trusted: bool
+    given_out: int | None = None
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """Return how it was made, as the server spells it; empty where that is not known."""
-        return {} if self.created is None else self.created.get("config") or {}
+        """Return how it was made, or was to be; empty where neither is known."""
+        made = {} if self.created is None else self.created.get("config") or {}
+        return made or self.clients[0].config
+
+    @property
+    def silent(self) -> bool:
+        """Tell whether it takes no acknowledgements: what was sent to a client counts as had."""
+        return self.config.get("ack_policy") == "none"
+
+    @property
+    def filters(self) -> tuple[str, ...] | None:
+        """Return the subjects that it takes; None where that is not known."""
+        if not self.config:
+            return None
+        asked = self.config.get("filter_subjects") or [self.config.get("filter_subject")]
+        return tuple(str(one or REST) for one in asked)
 
     @property
     def workload(self) -> str:
@@ -118,21 +136,28 @@ class Consumption:
         return flags
 
     def hears(self, publishers: Sequence[Client], subjects: Sequence[str | None]) -> Array:
-        """Return flags by rank: whose messages it is to deliver.
+        """Return flags by rank: whose messages it is to deliver, as far as anybody knows.
 
         By its filter, where it is known and what a publisher's subject is; otherwise by whom
         its clients were planned to hear, which is everybody if nobody is named.
         """
-        heard = {one for client in self.clients for one in client.senders}
-        filters = self.config.get("filter_subjects") or [self.config.get("filter_subject") or ">"]
+        planned = {one for client in self.clients for one in client.senders}
+        filters = self.filters
 
         def is_heard(publisher: Client, subject: str | None) -> bool:
-            if self.created is None or subject is None:
-                return not heard or publisher.id in heard
-            return any(covers(str(one), subject) for one in filters)
+            if filters is not None and (subject is not None or REST in filters):
+                return any(covers(one, subject or ONE) for one in filters)
+            return not planned or publisher.id in planned
 
         pairs = zip(publishers, subjects, strict=True)
         return np.array([is_heard(*pair) for pair in pairs], dtype=np.bool_)
+
+    def knows(self, subjects: Sequence[str | None]) -> Array:
+        """Return flags by rank: whether `hears` is certain of a publisher, as subjects tell."""
+        filters = self.filters
+        if filters is None or REST in filters:
+            return np.ones(len(subjects), dtype=np.bool_)
+        return np.array([one is not None for one in subjects], dtype=np.bool_)
 
 
 @dataclass(frozen=True)
@@ -141,7 +166,9 @@ class StreamLedger:
 
     Attributes:
         publishers: a publisher's rank is its place here.
-        subjects: by rank, the one subject that it publishes on; None where that is not known.
+        subjects: by rank, the one subject that it publishes on; None where that is not known,
+            or the server stores its messages on another.
+        alone: nothing but the scenario decides on which subjects messages are stored.
         sent: the columns, shape (n,).
         rank: (n,) the publisher's rank.
         phase: (n,) place in `PHASES` of the phase in which it was due.
@@ -170,6 +197,7 @@ class StreamLedger:
     consumers: tuple[Consumption, ...]
     problems: tuple[str, ...]
     whole: bool
+    alone: bool = True
 
     @property
     def attempts(self) -> int:
@@ -199,6 +227,31 @@ class StreamLedger:
         rows = np.flatnonzero(self.acked).astype(np.int32)
         found: Array = rows[np.argsort(self.place[rows], kind="stable")]
         return found
+
+    @cached_property
+    def places(self) -> tuple[Array, Array]:
+        """Return (row, sequence), each pair once: every place that a message is known to have had.
+
+        By the word of its publisher's acknowledgement, of replicas, and of consumers.
+        """
+        kept: list[Replica | Consumption] = [*self.replicas, *self.consumers]
+        rows = [np.flatnonzero(self.place > 0), *(one.row[one.row >= 0] for one in kept)]
+        places = [self.place[rows[0]], *(one.sequence[one.row >= 0] for one in kept)]
+        many = max(1, self.attempts)
+        pairs = np.unique(np.concatenate(places) * many + np.concatenate(rows))
+        return pairs % many, pairs // many
+
+    def heard_by(self, consumer: Consumption) -> tuple[Array, Array]:
+        """Return (n,) flags: messages that a consumer is to deliver, and where that is certain.
+
+        Where subjects may be rewritten by a configuration that nobody knows here, a publisher of
+        whom a message was delivered is one whose messages are to be.
+        """
+        heard = consumer.hears(self.publishers, self.subjects)
+        known = consumer.knows(self.subjects)
+        if not self.alone:
+            heard[np.unique(self.rank[consumer.row[consumer.row >= 0]])] = True
+        return heard[self.rank], known[self.rank]
 
     def held(self) -> Array:
         """Return (n,) flags: messages that at least one replica holds intact."""

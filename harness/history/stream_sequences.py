@@ -103,6 +103,8 @@ def _against(stream: StreamLedger, replica: Replica, told: Array) -> Array:
     in_place = np.zeros(stream.attempts, dtype=np.bool_)
     in_place[row[stream.place[row] == sequence]] = True
     elsewhere = replica.holds(stream.attempts) & ~in_place & (stream.place > 0)
+    if not stream.settings.keeps_all:  # where it was told may be empty by now, and a copy be left
+        elsewhere &= (stream.place >= replica.reading.first) & (_allowed_copies(stream) == 0)
     other = np.flatnonzero(stream.place[row] != sequence)
     at = np.searchsorted(told, sequence[other])
     claimed = np.zeros(len(other), dtype=np.bool_)
@@ -145,11 +147,22 @@ def first_places(stream: StreamLedger, replica: Replica) -> Array:
 
 
 def count_copies(stream: StreamLedger) -> Array:
-    """Return (n,) in how many places the replica with the most of them holds each message."""
+    """Return (n,) in how many places the replica with the most of them holds each message.
+
+    Of a stream that removes messages by itself: in how many places it is known to have had
+    it. A place that was given to two messages, as when a stream loses its end or begins
+    again, is not one of them.
+    """
     copies = np.zeros(stream.attempts, dtype=np.int32)
     for one in stream.replicas:
         rows = one.row[one.row >= 0]
         counted = np.bincount(rows, minlength=stream.attempts).astype(np.int32)
+        np.maximum(copies, counted, out=copies)
+    if not stream.settings.keeps_all:
+        rows, places = stream.places  # in the order of places
+        _, first, claims = np.unique(places, return_index=True, return_counts=True)
+        alone = rows[first[claims == 1]]
+        counted = np.bincount(alone, minlength=stream.attempts).astype(np.int32)
         np.maximum(copies, counted, out=copies)
     return copies
 
@@ -161,7 +174,12 @@ def illegal_copies(stream: StreamLedger, copies: Array) -> Array:
     acknowledged message it is on record how often it did, of another how often at most. With
     a message id, only a copy later than the stream's window for duplicates is explained.
     """
-    extra = np.maximum(copies - 1, 0)
+    found: Array = np.maximum(np.maximum(copies - 1, 0) - _allowed_copies(stream), 0)
+    return found
+
+
+def _allowed_copies(stream: StreamLedger) -> Array:
+    """Return (n,) how many copies beyond the first each message may have."""
     named = np.array([one.msg_id for one in stream.retries], dtype=np.bool_)
     most = np.array([one.most for one in stream.retries], dtype=np.int32)[stream.rank]
     tried = np.maximum(stream.tries.astype(np.int32) - 1, 0)
@@ -169,6 +187,5 @@ def illegal_copies(stream: StreamLedger, copies: Array) -> Array:
     took_ns = stream.sent["finished_ns"] - stream.sent["attempted_ns"]
     unfinished = stream.sent["finished_ns"] == 0
     late = unfinished | (took_ns > stream.settings.duplicate_window_ns)
-    explained = np.where(late | ~named[stream.rank], allowed, 0)
-    found: Array = np.maximum(extra - explained, 0)
+    found: Array = np.where(late | ~named[stream.rank], allowed, 0)
     return found

@@ -63,6 +63,10 @@ class ConsumerPlan:
     work_s: float
     config: dict[str, Any]
 
+    def describe(self) -> dict[str, Any]:
+        """Return what the history keeps of it: what it is called, and what is asked of it."""
+        return {"consumer": self.name, "config": self.config}
+
 
 @dataclass(frozen=True)
 class ClientPlan:
@@ -167,7 +171,7 @@ class ClientPlan:
             "offset_s": self.offset_s,
             **listed,
             **({} if self.stream is None else {"stream": self.stream}),
-            **({} if self.consumer is None else {"consumer": self.consumer.name}),
+            **({} if self.consumer is None else self.consumer.describe()),
         }
 
 

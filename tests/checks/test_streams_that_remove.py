@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from stream_story import Stored, StreamStory
+from stream_story import Consumed, Stored, StreamStory
 
 from harness.checks import judge
 from harness.checks.base import Verdict
 from harness.checks.judgement import Judgement
+from harness.history.tables import Outcome
 from harness.stats.labelled import PooledTally
 
 PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
@@ -262,3 +263,126 @@ def test_where_limits_removed_everything_no_loss_could_be_seen() -> None:
     assert lost(judgement) == (0, 0)
     assert judgement.verdict is INCONCLUSIVE
     assert any("no loss could have been seen" in one.detail for one in judgement.findings)
+
+
+def queue_with_copies(*, msg_id: bool) -> StreamStory:
+    """Tell of a work queue that is empty at the end, and had ten messages in two places each."""
+    retry = {"max": 3, "msg_id": msg_id}
+    story = StreamStory().stream(config={"retention": "workqueue"}, retry=retry)
+    story.lose(range(1, 401))
+    for sequence in range(10):
+        story.acks[sequence].attempts = 2
+        place = 401 + sequence
+        story.consumed.append(Consumed(1, 0, sequence, place, 9.0 + sequence / 100, number=place))
+    return story
+
+
+def duplicates(judgement: Judgement) -> tuple[int, int]:
+    tally = judgement.metrics["duplicates"]
+    assert isinstance(tally, PooledTally)
+    count = tally.select({"at": "stream"})
+    return count.count, count.of
+
+
+def test_copies_that_a_work_queue_gave_out_and_removed_are_counted() -> None:
+    judgement = judge(queue_with_copies(msg_id=False).history())
+    assert duplicates(judgement) == (10, 400)
+    assert judgement.verdict is PASS
+    assert any("10 legal duplicate(s)" in one for one in judgement.notes)
+    judgement = judge(queue_with_copies(msg_id=True).history())
+    assert judgement.verdict is FAIL
+    (found,) = (one for one in judgement.findings if one.check == "stream-order")
+    assert found.detail.startswith(
+        "ORDERS holds or held 10 message(s) more than once, and nothing was published again that "
+        "could explain it: sequences 1-10, 401-410"
+    )
+
+
+def test_a_copy_that_is_left_of_a_message_that_was_consumed_is_no_conflict() -> None:
+    for msg_id, verdict in ((False, PASS), (True, FAIL)):
+        story = queue_with_copies(msg_id=msg_id)
+        for rows in story.stored.values():
+            rows.append(Stored(0, 9, 410))
+        story.consumed = [one for one in story.consumed if one.place != 410]
+        judgement = judge(story.history())
+        conflicts = judgement.metrics["sequence_conflicts"]
+        assert isinstance(conflicts, PooledTally)
+        assert judgement.verdict is verdict
+        assert conflicts.select({}).count == 0
+
+
+def test_a_place_that_was_given_out_twice_makes_no_copy() -> None:
+    story = queue_with_copies(msg_id=True)
+    for number, one in enumerate(story.consumed[-10:]):
+        one.place = 350 + number  # which other messages had as well
+    assert duplicates(judge(story.history()))[0] == 0
+
+
+def test_a_copy_that_limits_pushed_out_is_counted() -> None:
+    story = StreamStory().stream(config={"max_msgs": 100}, retry={"max": 3, "msg_id": True})
+    story.lose(range(1, 302))
+    for rows in story.stored.values():
+        rows.append(Stored(0, 5, 401))
+    judgement = judge(story.history())
+    assert duplicates(judgement) == (1, 400)
+    assert judgement.verdict is FAIL
+
+
+def test_what_was_refused_is_unexpected_though_the_stream_removed_it_again() -> None:
+    story = StreamStory().stream(config={"retention": "workqueue"}).lose(range(1, 401))
+    story.become(range(20, 36), Outcome.REFUSED)
+    judgement = judge(story.history())
+    tally = judgement.metrics["unexpected"]
+    assert isinstance(tally, PooledTally)
+    assert tally.select({}).count == 16
+    assert judgement.verdict is FAIL
+    (found,) = (one for one in judgement.findings if one.check == "stream-integrity")
+    assert "delivered 16 message(s) whose publisher was told that they were refused" in found.detail
+
+
+def test_what_is_not_acknowledged_pushes_older_messages_of_its_subject_out_as_well() -> None:
+    story = told({"max_msgs_per_subject": 250}, range(1, 151))
+    story.become(range(200, 300), Outcome.UNKNOWN)  # which the stream has all the same
+    judgement = judge(story.history())
+    assert lost(judgement) == (0, 0)
+    assert judgement.verdict is PASS
+    story.lose([160])
+    assert lost(judge(story.history())) == (1, 0)
+
+
+def test_copies_push_older_messages_of_their_subject_out_as_well() -> None:
+    retry = {"max": 3, "msg_id": False}
+    story = told({"max_msgs_per_subject": 10}, range(1, 396), retry=retry)
+    for number in range(5):
+        story.acks[number + 395].attempts = 2
+        for rows in story.stored.values():
+            rows.append(Stored(0, 395 + number, 401 + number))
+    assert lost(judge(story.history())) == (0, 0)
+
+
+def sent_off(story: StreamStory, **state: Any) -> StreamStory:
+    """Let a consumer without acknowledgements have been sent everything, and get not all."""
+    story.lose(range(1, 401)).undelivered(range(100, 200))
+    if state:
+        story.event(9.9, "consumer.state", stream="ORDERS", consumer="C1", **state)
+    return story
+
+
+def test_what_a_silent_consumer_was_sent_is_its_loss_and_not_the_streams() -> None:
+    facts: dict[str, Any] = {
+        "config": {"retention": "interest"},
+        "consumer": {"ack_policy": "none"},
+    }
+    judgement = judge(sent_off(StreamStory().stream(**facts), delivered=400).history())
+    assert lost(judgement) == (0, 0)
+    tally = judgement.metrics["consumer_lost"]
+    assert isinstance(tally, PooledTally)
+    assert tally.select({}).count == 100
+    assert judgement.verdict is PASS
+    assert any("C1 never delivered 100 message(s)" in one for one in judgement.notes)
+    judgement = judge(sent_off(StreamStory().stream(**facts), delivered=150).history())
+    assert lost(judgement) == (49, 0)  # beyond what it was sent
+    assert judgement.verdict is FAIL
+    judgement = judge(sent_off(StreamStory().stream(**facts)).history())
+    assert lost(judgement) == (100, 100)  # nobody said how far it had come
+    assert judgement.verdict is INCONCLUSIVE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def test_a_server_that_wants_less_than_its_share_was_under_no_limit(harness: Har
     ("backend", "planted", "step", "said"),
     [
         pytest.param("lab", NO_SKEW, SKEW, "effect: the clock of n1 is", marks=pytest.mark.lab),
-        ("local", NO_UNDO, SKEW, "undo: the clock of n1 is 7200 s behind"),
+        ("local", NO_UNDO, SKEW, r"undo: the clock of n1 is 7(200|199\.\d+) s behind"),
         ("local", NO_LIMIT, LIMIT, "effect: the limit of n2 is not as asked for: it was stopped"),
     ],
     ids=["no-skew", "no-undo", "no-limit"],
@@ -110,7 +111,7 @@ def test_what_does_not_work_is_inconclusive(
     report = harness.report()
     (proof,) = (one for one in report["findings"] if one["check"] == "proof")
     assert proof["verdict"] == report["verdict"] == "inconclusive"
-    assert said in proof["detail"]
+    assert re.search(said, proof["detail"])
 
 
 def abandoned(group: Path) -> bool:

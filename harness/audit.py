@@ -15,6 +15,7 @@ import anyio
 from harness.clock import now_ns, seconds
 from harness.cluster.jetstream import Views, refusal
 from harness.cluster.protocols import Cluster
+from harness.cluster.releases import PREFERRED_SINCE, release_of
 from harness.errors import ServerError
 from harness.load.observing import Observer
 from harness.quiet import LOOK_S, POLL_S, Calm, Quiet
@@ -29,7 +30,6 @@ BEHIND_LIMIT_S = 12.0  # to lead for one that stayed behind: nobody should elect
 READ_LIMIT_S = 60.0
 READ_TRIES = 3
 LEAST_RATE = 5_000  # messages a second; a replica that is read more slowly is given up
-PREFERRED_SINCE = (2, 11)
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ class Audit:
     async def _lead(self, stream: str, node: str, limit_s: float) -> None:
         """Make a node the leader of a stream; ServerError when it does not come to that."""
         body = None
-        if all(_release(one.version) >= PREFERRED_SINCE for one in self.cluster.nodes.values()):
+        if all(release_of(one.version) >= PREFERRED_SINCE for one in self.cluster.nodes.values()):
             body = {"placement": {"preferred": self.observer.servers[node]}}
         leader: str | None = None
         said = ""
@@ -236,13 +236,3 @@ def _led_by(stream: str, node: str, views: Views) -> bool:
     own = views.nodes.get(node)
     says = own is not None and stream in own.streams and own.streams[stream].leader == node
     return says and views.leader(f"stream:{stream}") == node
-
-
-def _release(version: str) -> tuple[int, int]:
-    """Return the major and the minor number of a release; (0, 0) of what has none."""
-    numbers = version.removeprefix("v").split(".")[:2]
-    return (
-        (int(numbers[0]), int(numbers[1]))
-        if all(map(str.isdigit, numbers)) and len(numbers) > 1
-        else (0, 0)
-    )

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import anyio
 
 from harness.backends.server_node import POLL_S, READ_LIMIT_S, ServerNode
+from harness.cluster.releases import NONE, release_of
 from harness.errors import ServerError
 
 SOUND_SINCE = (2, 11)
@@ -54,7 +55,5 @@ async def _size(nodes: Sequence[ServerNode]) -> int | None:
 
 
 def _sound(version: str) -> bool:
-    numbers = version.removeprefix("v").split(".")[:2]
-    if len(numbers) < len(SOUND_SINCE) or not all(map(str.isdigit, numbers)):
-        return True
-    return tuple(map(int, numbers)) >= SOUND_SINCE
+    release = release_of(version)
+    return release == NONE or release >= SOUND_SINCE

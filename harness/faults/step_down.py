@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 
 from harness.cluster.jetstream import META, Views
 from harness.cluster.protocols import Capability, Cluster
+from harness.cluster.releases import NONE, PREFERRED_SINCE, release_of
 from harness.cluster.targets import led_by
 from harness.errors import FaultError
 from harness.faults.base import EFFECT_LIMIT_S, UNDO_LIMIT_S, Fault, Strike, undone
@@ -99,7 +100,7 @@ class StepDown(Fault):
         if self._preferred and successor is None:
             raise FaultError(f"{node.name} leads {led.group} already")
         body = None
-        if successor is not None:
+        if successor is not None and _may_say_who(cluster):
             body = {"placement": {"preferred": jetstream.servers[successor]}}
 
         def unmoved(views: Views) -> str:
@@ -119,6 +120,12 @@ class StepDown(Fault):
             views = await until(jetstream, unmoved, EFFECT_LIMIT_S)
             strike.effect(node, f"{led.group} went to {views.leader(led.group)}")
             yield
+
+
+def _may_say_who(cluster: Cluster) -> bool:
+    """Tell whether every server knows the key: an older one may refuse the whole order for it."""
+    releases = {release_of(one.version) for one in cluster.nodes.values()} - {NONE}
+    return all(one >= PREFERRED_SINCE for one in releases)
 
 
 def _leaderless(views: Views, group: str) -> str:

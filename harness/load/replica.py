@@ -1,8 +1,9 @@
 """Read all messages of one replica of a stream, by sequence, into a columns file.
 
 A consumer with one replica reads the store of the server that it lives on. It is made anew
-until it lives where it should, and read in bulk. Where it passes messages over, or comes to
-a halt, single messages are asked for by their sequence: the leader answers from its own store.
+until it lives where it should, and read in bulk. Where it passes messages over, comes to a halt
+or is one too many, single messages are asked for by their sequence: the leader answers from
+its own store.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ CHUNK = 2_000  # sequences that are asked for one by one where the consumer halt
 AT_ONCE = 32
 TOLD = 1_000  # absent sequences that are confirmed and told
 NOT_FOUND = 10037  # JSNoMessageFoundErr in the server's source
+FULL = 10026  # JSMaximumConsumersLimitErr: the stream may have no more of them
 _NUMBERS = count(1)
 
 
@@ -152,8 +154,8 @@ async def _read_in_bulk(
     order: Order, post: Post, login: tuple[str, str] | None, reading: _Reading
 ) -> str | None:
     """Read from `reading.next` on; return why a consumer halted, None at the replica's end."""
-    consumer, waiting = await _place_consumer(order, post, reading.next)
     try:
+        consumer, waiting = await _place_consumer(order, post, reading.next)
         if waiting == 0:
             return None
         async with bulk_line(order.host, order.port, login) as line:
@@ -194,7 +196,8 @@ async def _place_consumer(order: Order, post: Post, start: int) -> tuple[str, in
                 raise
             continue
         if (error := made.get("error")) is not None:
-            raise RequestError(f"no consumer on {order.stream}: {error.get('description')}")
+            why = f"no consumer on {order.stream}: {error.get('description')}"
+            raise BulkError(why) if error.get("err_code") == FULL else RequestError(why)
         home = (made.get("cluster") or {}).get("leader")
         if not order.clustered or home == order.server:
             return name, int(made.get("num_pending", 0))

@@ -132,6 +132,10 @@ class Consumer(Model):
             )
         if self.flow_control and self.idle_heartbeat is None:
             raise ValueError("flow_control needs idle_heartbeat")
+        if self.options.get("headers_only"):
+            raise ValueError(
+                "options: messages are told by their payloads, which headers_only leaves out"
+            )
         for key in self.options:
             if (ours := _OURS.get(key)) is not None:
                 raise ValueError(f"options: {key!r} is given by the key {ours!r} beside it")
@@ -339,12 +343,26 @@ def _is_idle(consumer: Consumer, stream: StreamSpec, scenario: Scenario) -> bool
 
 def _misfits(consumer: Consumer, stream: StreamSpec) -> Iterator[tuple[tuple[str, ...], str]]:
     wanted = consumer.filter
-    if wanted is not None and not any(overlap(one, wanted) for one in stream.filters):
+    same = not {"subject_transform", "sources", "mirror"} & stream.options.keys()
+    if wanted is not None and same and not any(overlap(one, wanted) for one in stream.filters):
         taken = ", ".join(stream.filters)
         yield ("filter",), f"stream {stream.name!r} takes {taken}, and nothing on {wanted!r}"
     if consumer.replicas is not None and consumer.replicas > stream.replicas:
         message = f"stream {stream.name!r} has {stream.replicas} replica(s), a consumer no more"
         yield ("replicas",), message
+    if stream.retention != "limits" and stream.replicas > 1:
+        for at, count in (("replicas", consumer.replicas), ("mode", _replicas_of(consumer))):
+            if count not in (None, stream.replicas):
+                message = (
+                    f"stream {stream.name!r} has {stream.replicas} replicas and retention: "
+                    f"{stream.retention}, so the server refuses a consumer with {count}"
+                )
+                yield (at,), message
     if stream.retention == "workqueue" and consumer.ack_policy != EXPLICIT:
         key = ("ack",) if consumer.ack is not None else ("mode",)
         yield key, f"stream {stream.name!r} is a work queue, which needs ack: explicit"
+
+
+def _replicas_of(consumer: Consumer) -> int | None:
+    """Return how many replicas the client library asks for; None for the stream's."""
+    return 1 if consumer.mode == ORDERED else None

@@ -83,6 +83,23 @@ async def test_the_preferred_node_and_no_other_has_to_lead() -> None:
     assert record.proofs("effect") == ["n1: stream:S went to n2"]
 
 
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [("2.10.25", None), ("2.11.0", "n2!"), ("dev", "n2!")],
+)
+async def test_a_server_that_does_not_know_the_key_is_not_told_who_is_preferred(
+    version: str, said: str | None
+) -> None:
+    jetstream = moves_to(leader="n2")
+    cluster = FakeCluster(jetstream)
+    cluster.nodes["n3"].version = version
+    fields = {"name": "f", "action": "step-down", "target": "stream-leader:S", "preferred": "n2"}
+    await injection_on(cluster, FAULTS["step-down"].model_validate(fields)).run()
+    body = None if said is None else {"placement": {"preferred": said}}
+    assert jetstream.asked[0][1] == body
+    assert cluster.record.proofs("effect") == ["n1: stream:S went to n2"]
+
+
 async def test_of_several_preferred_nodes_the_first_that_does_not_lead_has_to() -> None:
     fields = {"action": "step-down", "target": "stream-leader:S", "preferred": ["n1", "n2"]}
     jetstream = moves_to(leader="n2")

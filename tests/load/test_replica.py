@@ -110,3 +110,31 @@ async def test_what_is_there_after_all_is_kept_and_not_counted_as_absent(tmp_pat
     found = await read_replica(order(singly=True, columns=columns), post, None)
     assert (found["rows"], found["absent"], found["absent_count"]) == (4, [2], 1)
     assert sorted(read_columns(columns).tables["stored"]["stream_sequence"]) == [1, 3, 4, 5]
+
+
+class Full(Keeper):
+    """A leader that gives single messages, and whose stream may have no more consumers."""
+
+    async def request(self, subject: str, payload: bytes, limit_s: float) -> bytes:
+        if ".CONSUMER.CREATE." in subject:
+            why = "maximum consumers limit reached"
+            error = {"code": 400, "err_code": 10026, "description": why}
+            return json.dumps({"error": error}).encode()
+        return await super().request(subject, payload, limit_s)
+
+
+async def test_a_stream_that_may_have_no_more_consumers_is_read_singly(tmp_path: Path) -> None:
+    post: Any = Full({1: HERE, 2: HERE, 3: GONE, 4: HERE, 5: HERE})
+    found = await read_replica(order(columns=str(tmp_path / "c")), post, None)
+    assert (found["rows"], found["absent"], found["refused"]) == (4, [3], None)
+    assert found["halts"] == ["at 1: no consumer on S: maximum consumers limit reached"]
+
+
+async def test_a_consumer_that_is_refused_otherwise_is_an_error() -> None:
+    class Refusing(Keeper):
+        async def request(self, subject: str, payload: bytes, limit_s: float) -> bytes:
+            return json.dumps({"error": {"err_code": 10023, "description": "too much"}}).encode()
+
+    post: Any = Refusing({})
+    with pytest.raises(RequestError, match="no consumer on S: too much"):
+        await _place_consumer(order(), post, 1)

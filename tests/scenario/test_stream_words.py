@@ -192,6 +192,52 @@ def test_a_work_queue_wants_every_message_acknowledged() -> None:
         assert message in refused(text)
 
 
+def test_a_stream_that_removes_what_is_consumed_wants_consumers_with_as_many_replicas_as_it_has() -> (
+    None
+):
+    def consuming(consumer: str, **keys: object) -> str:
+        more = "".join(f", {key}: {value}" for key, value in keys.items())
+        return build(
+            cluster="{servers: 3, jetstream: true}",
+            streams=f'{{name: ORDERS, subjects: ["o.>"]{more}}}',
+            workloads=f"{{name: w, kind: jetstream, stream: ORDERS, consumers: [{consumer}]}}",
+        )
+
+    durable = "{durable: C, replicas: 1}"
+    for retention, consumer, key in (
+        ("interest", "{mode: ordered}", "mode"),
+        ("interest", durable, "replicas"),
+        ("workqueue", durable, "replicas"),
+    ):
+        said = refused(consuming(consumer, retention=retention, replicas=3))
+        assert f"workloads[0].consumers[0].{key}: stream 'ORDERS' has 3 replicas" in said
+        assert "the server refuses a consumer with 1" in said
+        for keys in ({"retention": retention}, {"replicas": 3}):
+            loads(consuming(consumer, **keys), "s.yaml", VOCABULARY)
+    fine = consuming("{durable: C, replicas: 3}, {}", retention="interest", replicas=3)
+    loads(fine, "s.yaml", VOCABULARY)
+
+
+def test_messages_have_to_come_with_their_payloads() -> None:
+    consumer = "{durable: C, options: {headers_only: true}}"
+    text = build(workloads=f"{{name: w, kind: jetstream, stream: ORDERS, consumers: [{consumer}]}}")
+    assert "messages are told by their payloads, which headers_only leaves out" in refused(text)
+
+
+def test_a_filter_may_be_for_what_a_stream_makes_of_its_subjects() -> None:
+    stream = (
+        '{name: ORDERS, subjects: ["o.>"], options: {subject_transform: {src: o.*, dest: t.$1}}}'
+    )
+    consumer = "{durable: C, filter: t.x}"
+    text = build(
+        streams=stream,
+        workloads=f"{{name: w, kind: jetstream, stream: ORDERS, consumers: [{consumer}]}}",
+    )
+    loads(text, "s.yaml", VOCABULARY)
+    plain = text.replace(", options: {subject_transform: {src: o.*, dest: t.$1}}", "")
+    assert "stream 'ORDERS' takes o.>, and nothing on 't.x'" in refused(plain)
+
+
 def test_two_workloads_share_a_stream_by_different_subjects_and_consumers() -> None:
     one = "{name: a, kind: jetstream, stream: ORDERS, consumers: [{durable: C1}]}"
     two = "{name: b, kind: jetstream, stream: ORDERS, consumers: [{durable: C2}]}"

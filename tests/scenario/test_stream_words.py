@@ -192,9 +192,7 @@ def test_a_work_queue_wants_every_message_acknowledged() -> None:
         assert message in refused(text)
 
 
-def test_a_stream_that_removes_what_is_consumed_wants_consumers_with_as_many_replicas_as_it_has() -> (
-    None
-):
+def test_a_stream_that_removes_what_is_consumed_wants_consumers_replicated_as_it_is() -> None:
     def consuming(consumer: str, **keys: object) -> str:
         more = "".join(f", {key}: {value}" for key, value in keys.items())
         return build(

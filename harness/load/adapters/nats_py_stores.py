@@ -29,6 +29,7 @@ _AGAIN_S = 0.1
 _OPERATION = "KV-Operation"
 # JSStreamWrongLastSequenceErrF and JSStreamWrongLastSequenceConstantErr.
 _CONFLICTS = frozenset({10071, 10164})
+_NO_STREAM = 10059  # JSStreamNotFoundErr: the bucket itself is not there
 # JSClusterNotAvailErr, JSClusterNotLeaderErr: said before anything is proposed.
 _UNAVAILABLE = frozenset({10008, 10009})
 _BAD_REQUESTS = range(400, 500)
@@ -140,7 +141,8 @@ class NatsPyKeyValue(_NatsPyStore):
             found = await self._js.get_msg(
                 f"KV_{self._plan.bucket}", subject=self._subject(key), direct=direct
             )
-        except js_errors.NotFoundError:
+        except js_errors.NotFoundError as error:
+            _raise_without_stream(error)
             return None
         return Entry(found.data or b"", found.seq or 0)
 
@@ -199,7 +201,8 @@ class NatsPyObjectStore(_NatsPyStore):
         store = self._store()
         try:
             found = await self._within(store.get(name))
-        except js_errors.NotFoundError:
+        except js_errors.NotFoundError as error:
+            _raise_without_stream(error)
             return None
         except js_errors.DigestMismatchError as error:
             raise DamagedObject(name) from error
@@ -210,7 +213,8 @@ class NatsPyObjectStore(_NatsPyStore):
         store = self._store()
         try:
             info = await store.get_info(name)
-        except js_errors.NotFoundError:
+        except js_errors.NotFoundError as error:
+            _raise_without_stream(error)
             return True
         chunks = f"$O.{self._plan.bucket}.C.{info.nuid}"
         shown = await self._js.stream_info(f"OBJ_{self._plan.bucket}", subjects_filter=chunks)
@@ -225,3 +229,14 @@ class NatsPyObjectStore(_NatsPyStore):
         """Bound what the library does in several steps, each with a time-out of its own."""
         async with asyncio.timeout(self._timeout_s):
             return await work
+
+
+def _raise_without_stream(error: js_errors.NotFoundError) -> None:
+    """Raise what the server said where that was that there is no such stream.
+
+    Nothing is known of a key or an object then. The library's own errors about objects say
+    less than the one that they were raised for.
+    """
+    for told in (error, error.__context__):
+        if isinstance(told, js_errors.NotFoundError) and told.err_code == _NO_STREAM:
+            raise told

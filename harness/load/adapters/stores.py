@@ -50,7 +50,7 @@ class KeyValue(Protocol):
         """Write a deletion whose message has this body, and return its revision."""
 
     async def get(self, key: str, *, direct: bool) -> Entry | None:
-        """Return the last message of the key, None when it has none.
+        """Return the last message of the key, None when it has none; raise without a bucket.
 
         Args:
             key: which.
@@ -77,7 +77,7 @@ class ObjectStore(Protocol):
         """Write, all chunks and then their digest."""
 
     async def get(self, name: str) -> bytes | None:
-        """Return the object, None when there is none.
+        """Return the object, None when there is none; raise without a store.
 
         Raises:
             DamagedObject: the digest does not hold.

@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from harness.checks.base import Case
+from harness.checks.base import Case, Verdict
 from harness.checks.kv import judge_kv
 from harness.checks.linearizability.recorded import FINAL
 from harness.checks.objects import judge_objects
@@ -139,6 +139,59 @@ async def test_chunks_that_are_gone_are_a_lost_object(office, keeper, at_work) -
     result = judge_objects(history(office, workload, {"blobs-users": users}))
     assert [one.verdict for one in result.findings] == ["fail"]
     assert result.tallies["object_lost"].select({}).count == 1
+
+
+async def test_a_chunk_that_is_gone_is_a_lost_object_and_none_that_is_damaged(
+    office, keeper, at_work
+) -> None:
+    from nats.aio.client import Client as Nats
+
+    workload = Object(name="blobs", users=1, rate="20/s", payload="300KiB", timeout="2s")
+    async with at_work(office, office.plans(*lay_out(workload, keeper.url))) as crew:
+        stop_ns = now_ns() + to_ns(0.5)
+        await crew.stop(stop_ns, LIMIT_S)
+        nats = Nats()
+        await nats.connect(keeper.url)
+        jetstream = nats.jetstream()
+        store = await jetstream.object_store("blobs")
+        info = await store.get_info("object-0-0")
+        last = await jetstream.get_last_msg("OBJ_blobs", f"$O.blobs.C.{info.nuid}")
+        assert last.seq is not None
+        assert await jetstream.delete_msg("OBJ_blobs", last.seq)
+        await nats.close()
+        assert await crew.drain(LIMIT_S)
+        await crew.finish(LIMIT_S)
+    users = read_columns(office.columns("blobs-users"))
+    result = judge_objects(history(office, workload, {"blobs-users": users}))
+    assert [one.verdict for one in result.findings] == ["fail"]
+    lost, corrupted = (
+        result.tallies[f"object_{what}"].select({}) for what in ("lost", "corrupted")
+    )
+    assert (lost.count, corrupted.count) == (1, 0)
+
+
+async def test_the_last_look_waits_for_a_bucket_of_which_the_server_has_not_heard(
+    office, keeper, at_work
+) -> None:
+    from nats.aio.client import Client as Nats
+
+    workload = Kv(name="cfg", users=1, rate="100/s", keys=2, mix={"put": 1})
+    async with at_work(office, office.plans(*lay_out(workload, keeper.url))) as crew:
+        stop_ns = now_ns() + to_ns(0.5)
+        await crew.stop(stop_ns, LIMIT_S)
+        nats = Nats()
+        await nats.connect(keeper.url)
+        await nats.jetstream().delete_stream("KV_cfg")
+        await nats.close()
+        assert not await crew.drain(1.5)
+        await crew.finish(LIMIT_S)
+    users = read_columns(office.columns("cfg-users"))
+    rows = users.tables["operations"]
+    assert not (rows["answer"] == Answer.ABSENT).any()
+    result = judge_kv(history(office, workload, {"cfg-users": users}))
+    assert result.findings[0].verdict is Verdict.INCONCLUSIVE
+    assert "the last state of 2 key(s) could not be read" in result.findings[0].detail
+    assert result.tallies["kv_lost"].select({}).at_least
 
 
 async def test_a_server_that_loses_what_it_acknowledged_is_found_out(

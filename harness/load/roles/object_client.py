@@ -75,7 +75,8 @@ class ObjectClient(StoreClient):
     async def look(self, over: Callable[[], bool]) -> bool:
         """Get every object that it put; what cannot be read is asked for piece by piece.
 
-        A digest that does not hold may be the library's fault, so it is given more chances.
+        A digest that does not hold may be the library's fault, so it is given more chances. It
+        may also be that of an object of which chunks are gone.
         """
         for writer, written in self._own[:]:
             damaged = 0
@@ -83,11 +84,12 @@ class ObjectClient(StoreClient):
                 row = blank(self.plan.id, NO_SEQUENCE, 0, Operation.GET)
                 row = row._replace(writer=writer, written=written, invoked_ns=monotonic_ns())
                 found = await self._look_at(row)
-                if over():
-                    return False
                 if found is not None and found.answer is Answer.REFUSED:
                     damaged += 1
-                if found is not None and (found.answer is not Answer.REFUSED or damaged > _CHANCES):
+                    found = await self._ask_for_chunks(found) if damaged > _CHANCES else None
+                if over():
+                    return False
+                if found is not None:
                     self.ledger.add_operation(found._replace(returned_ns=monotonic_ns()))
                     break
                 await self.try_again()
@@ -99,12 +101,17 @@ class ObjectClient(StoreClient):
             return await self._get(row)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told and tried again
             self.emit("error", error=f"last look: {type(error).__name__}: {error}")
+        found = await self._ask_for_chunks(row)
+        return found if found is not None and found.answer is Answer.ABSENT else None
+
+    async def _ask_for_chunks(self, row: OperationRow) -> OperationRow | None:
+        """Return the row, ABSENT where the store lacks chunks; None when it does not say."""
         try:
-            if await self._store.lacks(name_of(row.writer, row.written)):
-                return row._replace(answer=Answer.ABSENT)
+            lacks = await self._store.lacks(name_of(row.writer, row.written))
         except Exception as error:  # noqa: BLE001 - the same
             self.emit("error", error=f"last look: {type(error).__name__}: {error}")
-        return None
+            return None
+        return row._replace(answer=Answer.ABSENT, integrity=Integrity.INTACT) if lacks else row
 
     async def _get(self, row: OperationRow) -> OperationRow:
         try:

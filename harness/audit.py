@@ -171,6 +171,7 @@ class Audit:
                 "last": last,
                 "clustered": replicas > 1 or len(self.cluster.nodes) > 1,
                 "singly": spec.retention != "limits",
+                "by_content": spec in bucket_streams(self.scenario),
             },
             READ_LIMIT_S + (last - first + 1) / LEAST_RATE,
         )

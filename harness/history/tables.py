@@ -91,7 +91,7 @@ STORED = Table(  # one row for each message that an audit found in one replica o
     5,
     "stored",
     (
-        ("sender", "<u4"),
+        ("sender", "<u4"),  # in a bucket, of a message that is not INTACT: the CRC-32 of all of it
         ("sequence", "<u8"),
         ("stream_sequence", "<u8"),
         ("integrity", "u1"),

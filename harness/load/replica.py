@@ -12,6 +12,7 @@ import asyncio
 import base64
 import binascii
 import json
+import zlib
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from itertools import chain, count, islice
 from typing import Any
 
 from harness.history.columns import ColumnsWriter, RowBuffer
-from harness.history.tables import STORED
+from harness.history.tables import STORED, Integrity
 from harness.load.adapters.bulk import Batch, BulkError, bulk_line
 from harness.load.adapters.nats_py_observer import Post, RequestError
 from harness.load.payload import examine, intact_messages
@@ -44,6 +45,8 @@ class Order:
     Attributes:
         server: the server's own name, which consumers tell where they live by.
         singly: ask for every message by its sequence: the stream is changed by consumers.
+        by_content: of a bucket, whose messages are not all payloads of the harness: see
+            `_Reading.keep`.
         first, last: the sequences between which messages are missed, both included.
     """
 
@@ -58,6 +61,7 @@ class Order:
     last: int
     clustered: bool
     singly: bool
+    by_content: bool = False
 
 
 @dataclass
@@ -67,6 +71,7 @@ class _Reading:
     writer: ColumnsWriter
     run: int
     next: int
+    by_content: bool = False
     rows: int = 0
     first_seq: int = 0
     last_seq: int = 0
@@ -95,10 +100,16 @@ class _Reading:
             self.next = sequence + 1
 
     def keep(self, payload: bytes, sequence: int) -> None:
-        """Keep one message, wherever it belongs."""
+        """Keep one message, wherever it belongs.
+
+        With `by_content`, the sender of one that is no intact payload is the CRC-32 of all of
+        it, so that replicas that hold something else at a sequence are seen to differ.
+        """
         header, integrity = examine(payload, self.run)
+        named = integrity is Integrity.INTACT or not self.by_content
+        sender = header.sender if named else zlib.crc32(payload)
         row = RowBuffer(STORED)
-        row.append(header.sender, header.sequence, sequence, integrity)
+        row.append(sender, header.sequence, sequence, integrity)
         row.drain_to(self.writer)
         self.rows += 1
         self.first_seq = min(self.first_seq or sequence, sequence)
@@ -126,7 +137,7 @@ async def read_replica(order: Order, post: Post, login: tuple[str, str] | None) 
         RequestError, BulkError: the server cannot be read; WorkerError: nor the file written.
     """
     with ColumnsWriter(order.columns) as writer:
-        reading = _Reading(writer, order.run, order.first)
+        reading = _Reading(writer, order.run, order.first, order.by_content)
         halts: list[str] = []
         while reading.next <= order.last:
             if not order.singly:

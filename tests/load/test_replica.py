@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.history.columns import read_columns
+from harness.history.tables import Integrity
 from harness.load.adapters.nats_py_observer import RequestError
+from harness.load.payload import PayloadMaker
 from harness.load.replica import Order, _place_consumer, read_replica
 
 pytestmark = pytest.mark.anyio
@@ -138,3 +142,35 @@ async def test_a_consumer_that_is_refused_otherwise_is_an_error() -> None:
     post: Any = Refusing({})
     with pytest.raises(RequestError, match="no consumer on S: too much"):
         await _place_consumer(order(), post, 1)
+
+
+async def read_rows(tmp_path: Path, *payloads: bytes, by_content: bool) -> list[tuple[int, ...]]:
+    """Return what a reading keeps of payloads: sender, sequence, place, integrity."""
+    said = {
+        at: {"message": {"seq": at, "data": base64.b64encode(one).decode()}}
+        for at, one in enumerate(payloads, 1)
+    }
+    columns = str(tmp_path / "c")
+    asked = order(singly=True, by_content=by_content, columns=columns, last=len(payloads))
+    post: Any = Keeper(said)
+    await read_replica(asked, post, None)
+    table = read_columns(columns).tables["stored"]
+    return list(zip(*(column.tolist() for column in table.values()), strict=True))
+
+
+async def test_of_a_bucket_every_byte_of_what_is_no_payload_counts(tmp_path: Path) -> None:
+    (intact,) = PayloadMaker(run=7, sender=3, size=6000).batch(9, [0])
+    damaged = intact[:5000] + b"!" + intact[5001:]
+    also = intact[:5001] + b"!" + intact[5002:]
+    chunk = bytes(6000)
+    other = chunk[:5000] + b"!" + chunk[5001:]
+    rows = await read_rows(tmp_path, intact, damaged, also, chunk, other, by_content=True)
+    assert rows[0] == (3, 9, 1, Integrity.INTACT)
+    assert [row[3] for row in rows[1:]] == [Integrity.CORRUPTED] * 2 + [Integrity.FOREIGN] * 2
+    assert [row[0] for row in rows[1:]] == [
+        zlib.crc32(one) for one in (damaged, also, chunk, other)
+    ]
+    assert len({(row[0], row[1], row[3]) for row in rows}) == 5
+    # Of a stream, as before, what the header says.
+    rows = await read_rows(tmp_path, intact, damaged, chunk, by_content=False)
+    assert [row[:2] for row in rows] == [(3, 9), (3, 9), (0, 0)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.checks.base import Case, Check, Finding, Result, Verdict
+from harness.history.bucket_audit import read_bucket_audit
 from harness.history.facts import Iteration
 from harness.history.tables import Answer, Integrity, Operation
 from harness.stats.labelled import Count, Tally
@@ -27,7 +28,8 @@ def judge_objects(case: Case) -> Result:
     """Judge the objects of each store. Each was put once, under a name of its own.
 
     - `object_lost`: objects whose put succeeded and that are not there at the last look,
-      or whose chunks are not all there. Of: objects whose put succeeded. A lower bound
+      or whose chunks are not all there; where the store's stream is gone by the audit, also
+      those that could not be looked at. Of: objects whose put succeeded. A lower bound
       where an object could not be looked at: then the run is inconclusive as well.
     - `object_corrupted`: objects whose digest does not hold at the last look, in none of
       several attempts, or of which any get returned something else than what was put
@@ -46,7 +48,8 @@ def judge_objects(case: Case) -> Result:
     for workload in case.scenario.get("workloads") or ():
         if workload.get("kind") != "object":
             continue
-        store = _read(case.iteration, str(workload["name"]))
+        gone = read_bucket_audit(case.iteration, workload).gone
+        store = _read(case.iteration, str(workload["name"]), gone=gone)
         for name, count in store.counts().items():
             cells[name].append(({"workload": store.workload}, count))
         findings += _find(case, store)
@@ -103,7 +106,7 @@ class _Store:
         }
 
 
-def _read(iteration: Iteration, workload: str) -> _Store:
+def _read(iteration: Iteration, workload: str, *, gone: bool) -> _Store:
     members = [one for one in iteration.clients if one.workload == workload]
     whole = all(iteration.trusts(one) for one in members)
     columns = iteration.operations
@@ -119,12 +122,14 @@ def _read(iteration: Iteration, workload: str) -> _Store:
         return frozenset(zip(writer, written, strict=True))
 
     put = named(done & ~gets)
+    unlooked = put - named(gets & last)
+    lost = named(gets & last & absent) & put
     return _Store(
         workload=workload,
         whole=whole,
         put=put,
-        gone=named(gets & last & absent) & put,
-        unlooked=put - named(gets & last),
+        gone=lost | unlooked if gone else lost,
+        unlooked=frozenset() if gone else unlooked,
         corrupted=named((gets & done & ~intact) | (last & misread)),
         got=int(np.count_nonzero(gets & done)),
         misread=int(np.count_nonzero(misread)),

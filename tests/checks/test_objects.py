@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from store_story import StoreStory
+from store_story import AuditedStory, StoreStory, without
 
 from harness.checks import judge
 from harness.checks.base import Case, Finding, Verdict
@@ -129,3 +129,19 @@ def test_a_threshold_decides_only_about_the_stores_that_it_selects() -> None:
     assert [one.verdict for one in own(judged(story, **other))] == [Verdict.FAIL]
     mine = {"object_lost{workload:blobs}": ["count <= 1"]}
     assert judged(story, **mine).verdict is Verdict.PASS
+
+
+def test_objects_of_a_store_that_is_gone_are_lost() -> None:
+    story = AuditedStory()
+    story.objects()
+    story.gone = [("OBJ_blobs", None)]
+    unlooked = without(story, is_final)
+    assert (count(unlooked, "object_lost").count, count(unlooked, "object_lost").at_least) == (
+        40,
+        False,
+    )
+    assert {one.verdict for one in own(judged(unlooked))} == {Verdict.FAIL}
+    # As long as nobody knows what became of the stream, it is open.
+    unlooked = without(StoreStory().objects(), is_final)
+    assert count(unlooked, "object_lost").count == 0
+    assert {one.verdict for one in own(judged(unlooked))} == {Verdict.INCONCLUSIVE}

@@ -9,11 +9,13 @@ from typing import Any
 from story import HOP, Sent, Story, ToldColumns, ns, table
 
 from harness.checks.linearizability.recorded import FINAL
-from harness.history.tables import OPERATIONS, Answer, Integrity, Operation, Outcome
+from harness.history.model import History
+from harness.history.tables import OPERATIONS, STORED, Answer, Integrity, Operation, Outcome
 from harness.load.ledger import OperationRow
 
 CYCLE = (Operation.PUT, Operation.GET, Operation.UPDATE, Operation.GET, Operation.DELETE)
 LAST_LOOK = 9.5
+Stored = tuple[int, ...]  # client, sequence, place and integrity, as in STORED
 
 
 @dataclass
@@ -143,6 +145,52 @@ class StoreStory(Story):
             returned_ns=ns(at + 2 * HOP),
             integrity=Integrity.INTACT,
         )
+
+
+@dataclass
+class AuditedStory(StoreStory):
+    """A story whose buckets were audited.
+
+    Attributes:
+        audited: the rows of each replica by (stream, node).
+        gone: (stream, node) of replicas that are gone; without a node: of a whole stream.
+    """
+
+    audited: dict[tuple[str, str], list[Stored]] = field(default_factory=dict)
+    gone: list[tuple[str, str | None]] = field(default_factory=list)
+
+    def hold(self, stream: str, *nodes: str, history: int = 1) -> None:
+        """Let each node hold the last messages of each key, and the fence of each user."""
+        kept: list[Stored] = [
+            (row.client, row.sequence, row.revision, int(Integrity.INTACT))
+            for key in sorted({row.key for row in self.rows})
+            for row in self.writes_of(key)[-history:]
+        ]
+        last = max(row.revision for row in self.rows)
+        users = [client for client, plan in enumerate(self.clients) if plan["role"] == "user"]
+        kept += [(client, FINAL, last + n, 0) for n, client in enumerate(users, 1)]
+        kept.sort(key=lambda row: row[2])
+        self.audited |= {(stream, node): kept[:] for node in nodes}
+
+    def history(self) -> History:
+        events: list[dict[str, Any]] = [
+            {"at_ns": ns(0) - 1, "kind": "run.started", "iteration": -1},
+            *self.all_events(),
+        ]
+        at = {"at_ns": ns(10.05), "iteration": self.index}
+        for (stream, node), rows in self.audited.items():
+            last = max(row[2] for row in rows)
+            facts = {"rows": len(rows), "led": True, "sought": [1, last], "refused": None}
+            facts |= {"first_seq": 1, "last_seq": last, "absent_count": last - len(rows)}
+            facts |= {"stream": stream, "node": node, "file": "f"}
+            events.append({**at, "kind": "audit.read", **facts})
+        for stream, gone in self.gone:
+            facts = {"stream": stream, "node": gone, "healthz": {}}
+            events.append({**at, "kind": "audit.gone", **facts})
+        events.sort(key=lambda one: one["at_ns"])
+        stored = {key: table(STORED, rows) for key, rows in self.audited.items()}
+        told = {self.index: self.columns()}
+        return History.of(self.scenario(), events, told, {self.index: stored})
 
 
 def without(story: StoreStory, wanted: Callable[[OperationRow], bool]) -> StoreStory:

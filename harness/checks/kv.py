@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 from harness.checks.base import Case, Check, Finding, Result, Verdict
-from harness.checks.linearizability.operations import Anomaly, Kind, Outcome, Violation, render
+from harness.checks.linearizability.operations import (
+    Anomaly,
+    Kind,
+    Operation,
+    Outcome,
+    Violation,
+    render,
+)
 from harness.checks.linearizability.recorded import Bucket, read_bucket
 from harness.checks.linearizability.registers import Judged, judge_bucket, smallest
+from harness.checks.linearizability.stored import find_missing, look_in_vain, read_stored
+from harness.history.bucket_audit import BucketAudit, read_bucket_audit
+from harness.history.facts import Iteration
 from harness.stats.labelled import Count, Tally
 
 NAME = "kv"
@@ -20,12 +32,14 @@ METRICS = (
     "kv_violations",
     "watch_gaps",
 )
-# The metric that counts an anomaly of writes; kv_violations counts them all, by key.
+# The metric that counts an anomaly, and its labels; kv_violations counts them all, by key.
 _COUNTED = {
-    Anomaly.LOST: "kv_lost",
-    Anomaly.REUSED: "kv_lost",
-    Anomaly.CONFLICT: "kv_conflicts",
-    Anomaly.DENIED: "kv_denied",
+    Anomaly.LOST: ("kv_lost", {}),
+    Anomaly.MISSING: ("kv_lost", {}),
+    Anomaly.REUSED: ("kv_lost", {}),
+    Anomaly.CONFLICT: ("kv_conflicts", {}),
+    Anomaly.DENIED: ("kv_denied", {}),
+    Anomaly.STALE: ("kv_stale_reads", {"read": "leader"}),
 }
 _STALE = (
     "NATS promises no more, since a deposed leader answers until it learns of it; a threshold on "
@@ -35,6 +49,35 @@ _ADVICE = "keep the run folder: the servers' logs of that time are in servers/"
 Cell = tuple[Mapping[str, str], Count]
 
 
+@dataclass(frozen=True)
+class _Judgement:
+    """What is known of a bucket, and what is wrong with it.
+
+    Attributes:
+        one_copy: it has one replica, so that a get that is too old is broken as well.
+        operations: its clients', and what its replicas hold in the end.
+    """
+
+    bucket: Bucket
+    judged: Judged
+    audit: BucketAudit
+    one_copy: bool
+    operations: tuple[Operation, ...]
+
+    @property
+    def workload(self) -> str:
+        return self.bucket.workload
+
+    @property
+    def unlooked(self) -> frozenset[str]:
+        """Return the keys whose end is not known; of a bucket that is gone it is."""
+        return frozenset() if self.audit.gone else self.bucket.unlooked
+
+    def breaks(self, anomaly: Anomaly) -> bool:
+        """Tell whether an anomaly concerns writes, rather than a get of one leader of several."""
+        return self.one_copy or anomaly is not Anomaly.STALE
+
+
 def judge_kv(case: Case) -> Result:
     """Judge the operations on each bucket, and what its watchers were told.
 
@@ -42,19 +85,23 @@ def judge_kv(case: Case) -> Result:
     bucket's writes in one order, by their revisions. An operation whose outcome is unknown
     may have taken effect at any time after it was invoked, or never; a conflict is a
     definite answer, of no effect. Gets that any replica may answer (`direct`) show only
-    what was written; they may be as old as they like.
+    what was written; they may be as old as they like. So do the messages that an audit read
+    in the replicas. Where a bucket has one replica, nobody else can answer a get.
 
     - `kv_lost`: writes that were acknowledged or that somebody saw, and that the last look
-      at the healed bucket does not know: its revision of the key is an earlier one. Also
-      each further write with a revision that another has, since a stream keeps one of
-      them. Of: acknowledged writes. A lower bound where a key could not be looked at.
+      at the healed bucket does not know: its revision of the key is an earlier one. With
+      one replica, also those that an earlier get did not know any more, unless they were seen
+      again. Also acknowledged writes among the last `history` of their key that no replica
+      holds, where all were read; all writes, where the stream is gone; and each further
+      write with a revision that another has, since a stream keeps one of them. Each write
+      once. Of: acknowledged writes. A lower bound where a key could not be looked at.
     - `kv_conflicts`: updates that succeeded though their expected revision was not the
       key's current one, such as the second of two on the same. Of: updates that succeeded.
     - `kv_denied`: writes that took effect though their client had been told that they did
-      not, by a conflict or another definite error: somebody saw them. While leadership
-      changes a message may reach two servers that each take themselves for the leader, of
-      which one stores it and the other refuses it, and the client hears one of them. Of:
-      writes that were refused so.
+      not, by a conflict or another definite error: somebody saw them, or a replica holds
+      them. While leadership changes a message may reach two servers that each take themselves
+      for the leader, of which one stores it and the other refuses it, and the client hears
+      one of them. Of: writes that were refused so.
     - `kv_stale_reads`: gets that saw less than what had been written, or seen by a get of
       the leader, before they began. `read`: ``leader``, or ``replica`` where any might
       answer. Of: such gets. Lost writes make no get stale.
@@ -67,8 +114,9 @@ def judge_kv(case: Case) -> Result:
       written, for each watcher.
 
     What concerns writes fails the run, unless a threshold on the metric that counts it, or
-    on `kv_violations`, decides. Gets of the leader that were too old are told in the notes.
-    Where columns are not whole nothing is judged.
+    on `kv_violations`, decides. Gets of the leader that were too old concern writes where the
+    bucket has one replica, and are told in the notes elsewhere. Where columns are not whole
+    nothing is judged.
     """
     cells: dict[str, list[Cell]] = {name: [] for name in METRICS}
     findings: list[Finding] = []
@@ -77,12 +125,11 @@ def judge_kv(case: Case) -> Result:
         if workload.get("kind") != "kv":
             continue
         name = str(workload["name"])
-        bucket = read_bucket(case.iteration, name, direct=bool(workload.get("direct")))
-        judged = judge_bucket(bucket.operations)
-        for metric, labels, count in _count(bucket, judged):
+        judgement = _judge(case.iteration, workload)
+        for metric, labels, count in _count(judgement):
             cells[metric].append(({"workload": name, **labels}, count))
-        findings += _find(case, bucket, judged)
-        notes += _note(case, bucket, judged)
+        findings += _find(case, judgement)
+        notes += _note(case, judgement)
     return Result(
         tallies={name: Tally(tuple(rows)) for name, rows in cells.items()},
         findings=tuple(findings),
@@ -90,7 +137,27 @@ def judge_kv(case: Case) -> Result:
     )
 
 
-def _count(bucket: Bucket, judged: Judged) -> Iterator[tuple[str, Mapping[str, str], Count]]:
+def _judge(iteration: Iteration, workload: Mapping[str, Any]) -> _Judgement:
+    """Judge what clients were told, and then what the replicas hold in the end by it."""
+    bucket = read_bucket(iteration, str(workload["name"]), direct=bool(workload.get("direct")))
+    audit = read_bucket_audit(iteration, workload)
+    operations, one_copy = bucket.operations, audit.replicas == 1
+    if not bucket.whole:
+        return _Judgement(bucket, judge_bucket(()), audit, one_copy, ())
+    if audit.gone:
+        operations += tuple(look_in_vain(operations, audit.gone_ns))
+    read_ns = max((one.at_ns for one in audit.audit.readings.values()), default=0)
+    stored = read_stored(audit.tables, operations, bucket.users, read_ns)
+    judged = judge_bucket(operations, stored=stored.operations, one_copy=one_copy)
+    if audit.audit.whole:
+        history = int(workload.get("history") or 1)
+        missing = find_missing(stored, operations, judged, history)
+        judged = replace(judged, violations=(*judged.violations, *missing))
+    return _Judgement(bucket, judged, audit, one_copy, (*operations, *stored.operations))
+
+
+def _count(judgement: _Judgement) -> Iterator[tuple[str, Mapping[str, str], Count]]:
+    bucket, judged = judgement.bucket, judgement.judged
     done = [one for one in bucket.operations if one.outcome is Outcome.OK]
     acked = sum(one.kind is not Kind.GET for one in done)
     updates = sum(one.kind is Kind.UPDATE for one in done)
@@ -101,8 +168,8 @@ def _count(bucket: Bucket, judged: Judged) -> Iterator[tuple[str, Mapping[str, s
     def counted(count: int, of: int, *, open_: bool = False) -> Count:
         return Count(count, of, 0, seen, at_least=open_ or not bucket.whole)
 
-    gone = judged.count(Anomaly.LOST, Anomaly.REUSED)
-    yield "kv_lost", {}, counted(gone, acked, open_=bool(bucket.unlooked))
+    gone = judged.count(Anomaly.LOST, Anomaly.MISSING, Anomaly.REUSED)
+    yield "kv_lost", {}, counted(gone, acked, open_=bool(judgement.unlooked))
     yield "kv_conflicts", {}, counted(judged.count(Anomaly.CONFLICT), updates)
     definite = (Outcome.CONFLICT, Outcome.REFUSED)
     refused = sum(one.kind is not Kind.GET and one.outcome in definite for one in bucket.operations)
@@ -110,7 +177,7 @@ def _count(bucket: Bucket, judged: Judged) -> Iterator[tuple[str, Mapping[str, s
     stale = judged.count(Anomaly.STALE)
     yield "kv_stale_reads", {"read": "leader"}, counted(stale, len(gets) - relaxed)
     yield "kv_stale_reads", {"read": "replica"}, counted(judged.stale_relaxed, relaxed)
-    writes = judged.keys_with(*(one for one in Anomaly if one is not Anomaly.STALE))
+    writes = judged.keys_with(*filter(judgement.breaks, Anomaly))
     reads = judged.keys_with(Anomaly.STALE) - writes
     undecided = bool(judged.undecided)
     for guarantee, keys in (("writes", writes), ("reads", reads)):
@@ -143,7 +210,8 @@ def _gaps(bucket: Bucket) -> list[str]:
     return found
 
 
-def _find(case: Case, bucket: Bucket, judged: Judged) -> Iterator[Finding]:
+def _find(case: Case, judgement: _Judgement) -> Iterator[Finding]:
+    bucket, judged = judgement.bucket, judgement.judged
     if not bucket.whole:
         yield Finding(
             NAME,
@@ -152,13 +220,13 @@ def _find(case: Case, bucket: Bucket, judged: Judged) -> Iterator[Finding]:
             "run it again, and read the logs in workers/",
         )
         return
-    broken = [one for one in judged.violations if one.anomaly is not Anomaly.STALE]
+    broken = [one for one in judged.violations if judgement.breaks(one.anomaly)]
     failed = [one for one in broken if not _is_decided(case, bucket, one)]
     for violation in _firsts(failed):
         yield Finding(
             NAME,
             Verdict.FAIL,
-            _tell(case, bucket, judged, violation),
+            _tell(case, judgement, violation),
             _ADVICE,
             value=judged.count(violation.anomaly),
             limit=0,
@@ -174,14 +242,14 @@ def _find(case: Case, bucket: Bucket, judged: Judged) -> Iterator[Finding]:
             "make it a shorter run, or use more keys",
             n=len(judged.undecided),
         )
-    if bucket.unlooked:
+    if judgement.unlooked:
         yield Finding(
             NAME,
             Verdict.INCONCLUSIVE,
-            f"{bucket.workload}: the last state of {len(bucket.unlooked)} key(s) could not be "
+            f"{bucket.workload}: the last state of {len(judgement.unlooked)} key(s) could not be "
             "read, so it is not known whether all their writes are there",
             "give drain more time, or see why the bucket has no leader",
-            n=len(bucket.unlooked),
+            n=len(judgement.unlooked),
         )
     if not broken and not judged.undecided:
         yield Finding(
@@ -196,19 +264,20 @@ def _find(case: Case, bucket: Bucket, judged: Judged) -> Iterator[Finding]:
 def _is_decided(case: Case, bucket: Bucket, violation: Violation) -> bool:
     """Tell whether a threshold decides about what is wrong with writes of a workload."""
     workload = {"workload": bucket.workload}
+    if case.decides("kv_violations", {**workload, "guarantee": "writes"}):
+        return True
     counted = _COUNTED.get(violation.anomaly)
-    return case.decides("kv_violations", {**workload, "guarantee": "writes"}) or (
-        counted is not None and case.decides(counted, workload)
-    )
+    return counted is not None and case.decides(counted[0], {**workload, **counted[1]})
 
 
-def _note(case: Case, bucket: Bucket, judged: Judged) -> Iterator[str]:
+def _note(case: Case, judgement: _Judgement) -> Iterator[str]:
     """Say what fails no run by itself, and what a threshold has to decide."""
-    for violation in _firsts(judged.violations):
-        stale = violation.anomaly is Anomaly.STALE
-        if stale or _is_decided(case, bucket, violation):
-            told = _tell(case, bucket, judged, violation)
-            yield f"{told}\n{_STALE}" if stale else told
+    bucket = judgement.bucket
+    for violation in _firsts(judgement.judged.violations):
+        legal = not judgement.breaks(violation.anomaly)
+        if legal or _is_decided(case, bucket, violation):
+            told = _tell(case, judgement, violation)
+            yield f"{told}\n{_STALE}" if legal else told
     gaps = _gaps(bucket)
     if gaps:
         yield f"{bucket.workload}: {len(gaps)} gap(s) in what watchers were told; {gaps[0]}"
@@ -219,14 +288,14 @@ def _firsts(violations: list[Violation] | tuple[Violation, ...]) -> list[Violati
     return list({one.anomaly: one for one in reversed(violations)}.values())[::-1]
 
 
-def _tell(case: Case, bucket: Bucket, judged: Judged, violation: Violation) -> str:
+def _tell(case: Case, judgement: _Judgement, violation: Violation) -> str:
     """Say how often it happened, and show the smallest history of the first time."""
-    count = judged.count(violation.anomaly)
-    lines = render(smallest(violation, bucket.operations), case.iteration.start_ns)
+    count = judgement.judged.count(violation.anomaly)
+    shown = smallest(violation, judgement.operations, one_copy=judgement.one_copy)
+    lines = render(shown, case.iteration.start_ns)
     times = f"{count} times; the first, " if count > 1 else ""
-    return "\n".join(
-        (f"{bucket.workload}: {violation.anomaly}: {times}on {violation.key}:", *lines)
-    )
+    what = f"{judgement.workload}: {violation.anomaly}: {times}on {violation.key}:"
+    return "\n".join((what, *lines))
 
 
 CHECK = Check(NAME, judge_kv, METRICS)

@@ -2,54 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
-
 import pytest
-from store_story import StoreStory
-from story import ns, table
+from store_story import AuditedStory
 
 from harness.checks import judge
 from harness.checks.base import Finding, Verdict
 from harness.checks.judgement import Judgement
-from harness.history.model import History
-from harness.history.tables import STORED, Integrity
+from harness.history.tables import Integrity
 
 NODES = ("n1", "n2", "n3")
-Row = tuple[int, ...]  # client, sequence, place and integrity, as in STORED
-
-
-def whole(count: int = 20) -> list[Row]:
-    """Return rows of a replica: of sender 0, messages one after the other, every third gone."""
-    return [(0, k, k + 1, int(Integrity.INTACT)) for k in range(count) if k % 3]
-
-
-@dataclass
-class AuditedStory(StoreStory):
-    """`audited` are the rows of each replica by (stream, node)."""
-
-    audited: dict[tuple[str, str], list[Row]] = field(default_factory=dict)
-
-    def history(self) -> History:
-        events: list[dict[str, Any]] = [
-            {"at_ns": ns(0) - 1, "kind": "run.started", "iteration": -1},
-            *self.all_events(),
-        ]
-        for (stream, node), rows in self.audited.items():
-            facts = {"rows": len(rows), "led": True, "sought": [1, 20], "refused": None}
-            facts |= {"first_seq": 1, "last_seq": 20, "absent_count": 20 - len(rows)}
-            event = {"at_ns": ns(10.05), "kind": "audit.read", "iteration": self.index}
-            events.append(event | facts | {"stream": stream, "node": node, "file": "f"})
-        events.sort(key=lambda one: one["at_ns"])
-        stored = {key: table(STORED, rows) for key, rows in self.audited.items()}
-        told = {self.index: self.columns()}
-        return History.of(self.scenario(), events, told, {self.index: stored})
+HISTORY = 6
 
 
 def audited(nodes: tuple[str, ...] = NODES) -> AuditedStory:
     story = AuditedStory()
-    story.kv(replicas=3)
-    story.audited = {("KV_cfg", node): whole() for node in nodes}
+    story.kv(replicas=3, history=HISTORY)
+    story.hold("KV_cfg", *nodes, history=HISTORY)
     return story
 
 
@@ -61,7 +29,7 @@ def test_replicas_that_are_the_same_pass() -> None:
     judgement = judge(audited().history())
     assert judgement.verdict is Verdict.PASS, trouble(judgement)
     (finding,) = [one for one in judgement.findings if one.check == "buckets"]
-    assert finding.detail == "KV_cfg: 13 message(s), the same on n1, n2, n3"
+    assert finding.detail == "KV_cfg: 14 message(s), the same on n1, n2, n3"
 
 
 @pytest.mark.parametrize("spoilt", ["absent", "other writer", "other message", "damaged", "extra"])
@@ -72,7 +40,7 @@ def test_a_replica_that_differs_fails_the_run_though_the_leader_is_fine(spoilt: 
     if spoilt == "absent":
         del rows[at]
     elif spoilt == "other writer":
-        rows[at] = (1, *rows[at][1:])
+        rows[at] = (1 - rows[at][0], *rows[at][1:])
     elif spoilt == "other message":
         rows[at] = (0, 999, place, 0)
     elif spoilt == "damaged":
@@ -80,8 +48,12 @@ def test_a_replica_that_differs_fails_the_run_though_the_leader_is_fine(spoilt: 
     else:
         rows.append((0, 0, 1, 0))
         place = 1
-    (finding,) = trouble(judge(story.history()))
-    assert (finding.check, finding.verdict) == ("buckets", Verdict.FAIL)
+    found = trouble(judge(story.history()))
+    # What nobody wrote there is a matter of the bucket's history, too.
+    unwritten = spoilt in {"other writer", "other message", "damaged"}
+    assert [one.check for one in found] == (["kv"] if unwritten else []) + ["buckets"]
+    finding = found[-1]
+    assert finding.verdict is Verdict.FAIL
     assert finding.detail.startswith(f"KV_cfg: replicas differ at 1 sequence(s): {place}; ")
 
 
@@ -117,7 +89,42 @@ def test_an_object_store_has_its_replicas_compared_too() -> None:
     story = AuditedStory()
     story.objects()
     story.workloads[-1] |= {"bucket": "files", "replicas": 3}
-    story.audited = {("OBJ_files", node): whole() for node in NODES}
+    story.hold("OBJ_files", *NODES)
     assert judge(story.history()).verdict is Verdict.PASS
     del story.audited["OBJ_files", "n1"][0]
     assert [one.check for one in trouble(judge(story.history()))] == ["buckets"]
+
+
+def test_a_chunk_with_another_content_is_a_difference() -> None:
+    story = AuditedStory()
+    story.objects()
+    story.workloads[-1] |= {"replicas": 3}
+    story.hold("OBJ_blobs", *NODES)
+    for (_, node), rows in story.audited.items():
+        checksum = 7 if node == "n2" else 5
+        rows.append((checksum, 0, 900, int(Integrity.FOREIGN)))
+    (finding,) = trouble(judge(story.history()))
+    assert finding.detail.startswith("OBJ_blobs: replicas differ at 1 sequence(s): 900; ")
+
+
+def test_a_replica_that_is_gone_lacks_everything() -> None:
+    story = audited(("n1", "n2"))
+    story.gone = [("KV_cfg", "n3")]
+    (finding,) = trouble(judge(story.history()))
+    assert (finding.check, finding.verdict) == ("buckets", Verdict.FAIL)
+    assert "replicas differ at 14 sequence(s)" in finding.detail
+    assert finding.detail.endswith("of these hold: n1 14, n2 14, n3 0")
+
+
+def test_a_bucket_whose_stream_is_gone_altogether_is_told_as_gone() -> None:
+    story = audited(())
+    story.phases["audit"] = 10.0
+    story.gone = [("KV_cfg", None)]
+    found = trouble(judge(story.history()))
+    assert {one.verdict for one in found} == {Verdict.FAIL}
+    (finding,) = [one for one in found if one.check == "buckets"]
+    assert finding.detail.startswith("KV_cfg: JetStream has no such stream any more")
+    story.thresholds = {"kv_lost": ["count > 0"]}
+    judgement = judge(story.history())
+    assert judgement.verdict is Verdict.PASS
+    assert any("KV_cfg: JetStream has no such stream" in note for note in judgement.notes)

@@ -52,6 +52,7 @@ class Operation:
         invoked_ns: 0 of what a watcher was told, which is a get that it never asked for.
         relaxed: a get that any replica may have answered, with whatever it had.
         final: a get after all writes, from a healed cluster: it shows what was kept.
+        stored: a relaxed get that never was one: an audit read it in a replica in the end.
     """
 
     number: int
@@ -66,6 +67,7 @@ class Operation:
     value: int = ABSENT
     relaxed: bool = False
     final: bool = False
+    stored: bool = False
 
     @property
     def writes(self) -> bool:
@@ -89,6 +91,7 @@ class Anomaly(StrEnum):
     """What one copy of the register could not have done."""
 
     LOST = "a write that had succeeded is gone"
+    MISSING = "a write that the history of its key should hold is in no replica"
     REUSED = "two writes have one revision"
     BACKWARDS = "a later write has an earlier revision"
     TWICE = "one write has two revisions"
@@ -130,7 +133,8 @@ def render(operations: Iterable[Operation], origin_ns: int = 0) -> Iterator[str]
 
 
 def _tell(one: Operation, key: str, names: dict[int, str]) -> str:
-    what = f"{one.kind if one.invoked_ns or one.writes else 'told'}{key}"
+    did = one.kind if one.invoked_ns or one.writes else "holds" if one.stored else "told"
+    what = f"{did}{key}"
     if one.kind is Kind.UPDATE:
         what += f" if revision {one.expected}"
     if one.outcome is not Outcome.OK:
@@ -138,7 +142,8 @@ def _tell(one: Operation, key: str, names: dict[int, str]) -> str:
     revision = f"revision {one.revision}" if one.revision else "revision not told"
     if one.kind is not Kind.GET:
         return f"{what} -> {revision}"
-    where = " (any replica)" if one.relaxed else " (at the end)" if one.final else ""
+    last = one.final or one.stored
+    where = " (at the end)" if last else " (any replica)" if one.relaxed else ""
     if one.value == ABSENT:
         return f"{what}{where} -> never written"
     seen = "no client's" if one.value == STRANGE else names.get(one.value, "an unknown write")

@@ -15,9 +15,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 from harness.checks.linearizability.operations import (
     ABSENT,
+    NEVER,
     Anomaly,
     Kind,
     Operation,
@@ -41,9 +43,15 @@ class Findings:
     stale_relaxed: int
 
 
-def examine(operations: Sequence[Operation]) -> Findings:
-    """Return what is wrong with the operations of one key, in n log n steps."""
-    return _Key(operations).examine()
+def examine(operations: Sequence[Operation], *, one_copy: bool = False) -> Findings:
+    """Return what is wrong with the operations of one key, in n log n steps.
+
+    Args:
+        operations: of that key.
+        one_copy: there is one replica, so that no other one can have answered a get: what a
+            get does not know of any more is gone.
+    """
+    return _Key(operations, one_copy=one_copy).examine()
 
 
 class Frontier:
@@ -70,7 +78,8 @@ class Frontier:
 class _Key:
     """The operations of one key, and the place of each in the order of revisions."""
 
-    def __init__(self, operations: Sequence[Operation]) -> None:
+    def __init__(self, operations: Sequence[Operation], *, one_copy: bool) -> None:
+        self._one_copy = one_copy
         self._writes = {one.number: one for one in operations if one.kind is not Kind.GET}
         self._gets = [one for one in operations if one.reads]
         self._violations: list[Violation] = []
@@ -119,15 +128,37 @@ class _Key:
         return True
 
     def _find_lost(self, gets: Sequence[Operation]) -> set[int]:
-        """Return the revisions that were told of and that the last get of all does not know."""
-        final = max((one for one in gets if one.final), key=lambda g: g.invoked_ns, default=None)
-        if final is None:
-            return set()
-        lost = set()
-        for revision, witness in self._witnesses.items():
-            if revision > final.revision and witness.ends_ns < final.invoked_ns:
-                lost.add(revision)
-                self._found(Anomaly.LOST, self._holders[revision], witness, final)
+        """Return the revisions that were told of and that a look does not know any more.
+
+        The last get of all is a look. So is every get where there is one copy; but what is
+        seen again after it was not gone, and that get only too old.
+        """
+        evidence = [(one.ends_ns, revision, one) for revision, one in self._witnesses.items()]
+        looks = [one for one in gets if one.final]
+        again: dict[int, int] = {}  # by revision: when the last get that saw it began
+        if self._one_copy:
+            looks = [one for one in gets if not one.relaxed]
+            evidence += [(one.ends_ns, one.revision, one) for one in gets if one.revision]
+            for one in gets:
+                began_ns = NEVER if one.stored else one.invoked_ns
+                again[one.revision] = max(began_ns, again.get(one.revision, 0))
+        looks.sort(key=lambda one: one.invoked_ns)
+        evidence.sort(key=lambda one: one[:2])
+        lost: set[int] = set()
+        known: list[tuple[int, int]] = []  # a heap of (minus the revision, its evidence)
+        at = 0
+        for look in looks if self._one_copy else looks[-1:]:
+            while at < len(evidence) and evidence[at][0] < look.invoked_ns:
+                heappush(known, (-evidence[at][1], at))
+                at += 1
+            missed: dict[int, Operation] = {}
+            while known and -known[0][0] > look.revision:
+                revision, witness = evidence[heappop(known)[1]][1:]
+                if revision not in lost and again.get(revision, 0) <= look.returned_ns:
+                    missed[revision] = witness
+            lost |= missed.keys()
+            for revision in sorted(missed):
+                self._found(Anomaly.LOST, self._holders[revision], missed[revision], look)
         return lost
 
     def _check_updates(self) -> None:

@@ -32,6 +32,7 @@ class Bucket:
             and that began at no known time.
         told: by (watcher, key), the revisions in the order in which it was told.
         watchers: their names.
+        users: the ids of the others.
     """
 
     workload: str
@@ -39,6 +40,7 @@ class Bucket:
     operations: tuple[Operation, ...] = ()
     told: Mapping[tuple[str, str], Sequence[int]] = field(default_factory=dict)
     watchers: tuple[str, ...] = ()
+    users: frozenset[int] = frozenset()
 
     @property
     def final(self) -> dict[str, int]:
@@ -75,7 +77,8 @@ def read_bucket(iteration: Iteration, workload: str, *, direct: bool) -> Bucket:
         if row["operation"] == Done.WATCH:
             key = (members[row["client"]].name, operations[-1].key)
             told.setdefault(key, []).append(row["revision"])
-    return Bucket(workload, True, tuple(operations), told, watchers)
+    users = frozenset(one.id for one in members.values() if one.sends)
+    return Bucket(workload, True, tuple(operations), told, watchers, users)
 
 
 def _operation(
@@ -86,7 +89,7 @@ def _operation(
     gets = kind is Kind.GET
     final = gets and row["sequence"] == FINAL
     return Operation(
-        number=-3 - place if gets else _number(row["client"], row["sequence"]),
+        number=-3 - place if gets else number_of(row["client"], row["sequence"]),
         client=members[row["client"]].name,
         key=f"key-{row['key']}",
         kind=kind,
@@ -107,8 +110,9 @@ def _seen(row: Mapping[str, int]) -> int:
         return ABSENT
     if row["integrity"] != Integrity.INTACT:
         return STRANGE
-    return _number(row["writer"], row["written"])
+    return number_of(row["writer"], row["written"])
 
 
-def _number(client: int, sequence: int) -> int:
+def number_of(client: int, sequence: int) -> int:
+    """Return the number by which a write is known: whose it is, and which."""
     return client << 64 | sequence

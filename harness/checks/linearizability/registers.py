@@ -51,14 +51,27 @@ class Judged:
         return frozenset(one.key for one in self.violations if one.anomaly in anomalies)
 
 
-def judge_bucket(operations: Sequence[Operation], limit: int = LIMIT) -> Judged:
-    """Judge every key by itself, then revisions across keys: they number one stream."""
-    keys = by_key(operations)
+def judge_bucket(
+    operations: Sequence[Operation],
+    limit: int = LIMIT,
+    *,
+    stored: Sequence[Operation] = (),
+    one_copy: bool = False,
+) -> Judged:
+    """Judge every key by itself, then revisions across keys: they number one stream.
+
+    Args:
+        operations: of the clients.
+        limit: after how many steps the search for an order is given up.
+        stored: what replicas hold in the end.
+        one_copy: the bucket has one replica; see `examine`.
+    """
+    keys = by_key([*operations, *stored])
     violations: list[Violation] = []
     undecided: list[str] = []
     stale_relaxed = 0
     for key, own in keys.items():
-        findings = examine(own)
+        findings = examine(own, one_copy=one_copy)
         violations += findings.violations
         stale_relaxed += findings.stale_relaxed
         if findings.open and not findings.violations:
@@ -77,15 +90,19 @@ def judge_bucket(operations: Sequence[Operation], limit: int = LIMIT) -> Judged:
     )
 
 
-def smallest(violation: Violation, operations: Sequence[Operation]) -> list[Operation]:
+def smallest(
+    violation: Violation, operations: Sequence[Operation], *, one_copy: bool = False
+) -> list[Operation]:
     """Return the smallest history that shows the anomaly of a violation.
 
     Args:
         violation: found by `judge_bucket`.
-        operations: all that were judged.
+        operations: all that were judged, also what was stored.
+        one_copy: as they were judged.
     """
     shown = list(violation.operations)
-    if len({one.key for one in shown}) > 1 or violation.anomaly is Anomaly.UNEXPLAINED:
+    shows_all = violation.anomaly in (Anomaly.UNEXPLAINED, Anomaly.MISSING)
+    if shows_all or len({one.key for one in shown}) > 1:
         return shown
     numbers = {one.number for one in shown} | {one.value for one in shown}
     expected = {one.expected for one in shown} - {0}
@@ -97,7 +114,8 @@ def smallest(violation: Violation, operations: Sequence[Operation]) -> list[Oper
     ]
 
     def fails(part: Sequence[Operation]) -> bool:
-        return any(one.anomaly is violation.anomaly for one in examine(part).violations)
+        found = examine(part, one_copy=one_copy).violations
+        return any(one.anomaly is violation.anomaly for one in found)
 
     return shrink(shown, fails)
 

@@ -86,7 +86,8 @@ class TrueRegister:
     """Keys of one bucket that behave, used by clients whose calls overlap.
 
     Each operation takes effect at one moment between its call and its return; some
-    never return, and of those some take effect long after, or never.
+    never return, and of those some take effect long after, or never. `stored` are all
+    messages in their order: key, revision and number of the write.
     """
 
     def __init__(self, seed: int, *, clients: int, keys: int, open_share: float = 0.01) -> None:
@@ -94,6 +95,7 @@ class TrueRegister:
         self.clients = clients
         self.keys = [f"k{at}" for at in range(keys)]
         self.open_share = open_share
+        self.stored: list[tuple[str, int, int]] = []
 
     def run(self, count: int) -> list[Operation]:
         """Return `count` operations of all clients, and a last get of every key."""
@@ -139,6 +141,7 @@ class TrueRegister:
             if at_ns < last:
                 revision += self.random.randrange(1, 3)
                 state[call.key] = (call.number, revision)
+                self.stored.append((call.key, revision, call.number))
                 if call.outcome is Outcome.OK:
                     recent[call.key].append(revision)
                     call = replace(call, revision=revision)  # noqa: PLW2901 - the same

@@ -139,8 +139,9 @@ def find_missing(
     """Yield acknowledged writes that are in no replica, though fewer than `history` came after.
 
     A key keeps its last `history` messages. What came after is what any replica holds, and what
-    clients were told of; a message of an unknown key may be of this one. Writes that are
-    known to be lost already, or to share their revision, are left out.
+    clients were told of; a message of an unknown key may be of this one, and a write whose
+    outcome is open and that nobody saw may have come after. Writes that are known to be lost
+    already, or to share their revision, are left out.
 
     Args:
         stored: what all replicas hold; none was left out.
@@ -155,13 +156,15 @@ def find_missing(
         for one in violation.operations[:-1] or violation.operations
     }
     elsewhere = {one.value for one in stored.operations}
+    seen = elsewhere | {one.value for one in operations}
     for key, own in by_key(operations).items():
         held = stored.held.get(key, frozenset())
         later = sorted({*held, *(one.revision for one in own), *stored.keyless})
+        open_ = sum(one.outcome is Outcome.UNKNOWN and one.number not in seen for one in own)
         for write in _acked(own):
             lacks = write.revision not in held and write.number not in elsewhere
             newer = len(later) - bisect_right(later, write.revision)
-            if lacks and newer < history and write.revision not in told:
+            if lacks and newer + open_ < history and write.revision not in told:
                 yield Violation(Anomaly.MISSING, (write,))
 
 

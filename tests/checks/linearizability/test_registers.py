@@ -39,10 +39,11 @@ def test_a_true_register_is_never_flagged(
     seed: int, clients: int, keys: int, open_share: float
 ) -> None:
     history = TrueRegister(seed, clients=clients, keys=keys, open_share=open_share).run(200)
-    judged = judge_bucket(history)
-    assert judged.violations == ()
-    assert judged.undecided == ()
-    assert judged.keys == keys
+    for one_copy in (False, True):
+        judged = judge_bucket(history, one_copy=one_copy)
+        assert judged.violations == ()
+        assert judged.undecided == ()
+        assert judged.keys == keys
 
 
 @settings(deadline=None, max_examples=60)
@@ -281,6 +282,7 @@ def agree(history: list[Operation]) -> None:
     explained = explained_by_some_order(history)
     assert explain(history) is explained
     assert (judge_bucket(history).violations == ()) is explained
+    assert (judge_bucket(history, one_copy=True).violations == ()) is explained
 
 
 @settings(deadline=None, max_examples=500)

@@ -201,6 +201,7 @@ def _conclude(
     if "regressed" in changes:
         return "regression"
     untold = any(not _tells(scenario.metrics) for scenario in scenarios)
+    untold |= not all(_is_trusted(side) for pair in pairs for side in pair.sides)
     uneven = any(left_out_unevenly(pair.sides) for pair in pairs)
     refused = any(matters(one, scenario) for scenario in scenarios for one in scenario.metrics)
     if "too-few-runs" in changes or untold or uneven or refused or vanished:
@@ -210,6 +211,11 @@ def _conclude(
 
 def _tells(metrics: Sequence[MetricChange]) -> bool:
     return any(one.p_value is not None for one in metrics)
+
+
+def _is_trusted(side: Sequence[Run]) -> bool:
+    """Tell whether any iteration counts in full: broken guarantees alone tell nothing of times."""
+    return any(one.trust == "all" for run in side for one in run.iterations)
 
 
 def matters(change: MetricChange, scenario: ScenarioChange) -> bool:

@@ -99,6 +99,16 @@ def test_a_side_that_often_has_no_proof_is_not_without_regression() -> None:
     assert "the sides differ in how many iterations do not count" in notes_of(comparison)
 
 
+def test_sides_without_a_conclusive_iteration_are_not_without_regression() -> None:
+    unproven = [finding("proof", "inconclusive", one) for one in range(SIDE)]
+    comparison = compare_runs(
+        [measured("a", findings=unproven)], [measured("b", findings=unproven)]
+    )
+    (guarantee,) = comparison.scenarios[0].metrics
+    assert (guarantee.metric, guarantee.change) == ("stream_lost", "unchanged")
+    assert (comparison.outcome, comparison.exit_code) == ("too-few-runs", 3)
+
+
 def test_what_differs_beside_the_release_is_noted() -> None:
     other = measured(
         "b",

@@ -27,6 +27,7 @@ MAX_STEPS = 200  # that a range of values is rounded to
 MIN_STEPS = 40  # fewer would make the values too coarse
 MAX_CHOICES = 10_000
 DRAWS = 10_000  # of an interval; the tests need none
+MOST_DRAWN = 1_000  # values that choices are drawn of; sums of more are as good as normal
 SEED = 20_150_901
 EXACT = "exact permutation of iterations"
 FISHER = "Fisher"  # what the exact permutation of zeros and ones is
@@ -51,18 +52,56 @@ class Significance:
 
 def countable(scores: Numbers, chosen: int) -> bool:
     """Tell whether sums over `chosen` of the scores can be counted in a bearable time."""
+    if _are_flags(scores):
+        return True
     return len(scores) * chosen * (int(scores.sum()) + 1) <= MAX_WORK
 
 
 def count_sums(scores: Numbers, chosen: int) -> Floats:
-    """Return the share of choices of `chosen` scores (whole, >= 0) that have the sum s, by s."""
+    """Return the share of choices of `chosen` scores (whole, >= 0) that have the sum s, by s.
+
+    Numbers of choices are beyond any float from 1030 scores on. So each score is taken with
+    the same chance, `chosen` of all, and of what may happen then only that counts in which
+    `chosen` are taken: all such choices are equally likely, and no chance is above 1.
+
+    Raises:
+        ArithmeticError: the shares are no numbers.
+    """
     total = int(scores.sum())
+    if _are_flags(scores):
+        return _count_flags(len(scores), total, chosen)
+    chance = chosen / len(scores)
     ways = np.zeros((chosen + 1, total + 1))
     ways[0, 0] = 1.0
     for taken, score in enumerate(scores.tolist(), start=1):
         most = min(taken, chosen)
-        ways[1 : most + 1, score:] += ways[0:most, : total + 1 - score].copy()
-    return np.asarray(ways[chosen] / ways[chosen].sum())
+        moved = ways[0:most, : total + 1 - score] * chance
+        ways[: most + 1] *= 1 - chance
+        ways[1 : most + 1, score:] += moved
+    return _share(ways[chosen])
+
+
+def _are_flags(scores: Numbers) -> bool:
+    return bool(scores.max(initial=0) <= 1)
+
+
+def _count_flags(n: int, ones: int, chosen: int) -> Floats:
+    """Return the same of zeros and ones: the hypergeometric distribution, shape (ones + 1,)."""
+    least, most = max(0, chosen - (n - ones)), min(ones, chosen)
+    after = np.arange(least + 1, most + 1, dtype=np.float64)
+    rising = (ones - after + 1) * (chosen - after + 1)  # from one number of ones to the next
+    falling = after * (n - ones - chosen + after)
+    logs = np.concatenate([[0.0], np.cumsum(np.log(rising) - np.log(falling))])
+    shares = np.zeros(ones + 1)
+    shares[least : most + 1] = np.exp(logs - logs.max())
+    return _share(shares)
+
+
+def _share(ways: Floats) -> Floats:
+    total = float(ways.sum())
+    if not math.isfinite(total) or total <= 0:
+        raise ArithmeticError(f"choices cannot be counted: they add up to {total}")
+    return np.asarray(ways / total)
 
 
 def sum_test(scores: Numbers, is_chosen: Flags, name: str) -> Significance:
@@ -71,7 +110,7 @@ def sum_test(scores: Numbers, is_chosen: Flags, name: str) -> Significance:
     seen = int(scores[is_chosen].sum())
     possible = np.flatnonzero(shares)
     least = min(float(shares[possible[0]]), float(shares[possible[-1]]))
-    tail = min(float(shares[: seen + 1].sum()), float(shares[seen:].sum()))
+    tail = max(least, min(float(shares[: seen + 1].sum()), float(shares[seen:].sum())))
     return Significance(min(1.0, 2 * tail), min(1.0, 2 * least), name)
 
 
@@ -85,8 +124,8 @@ def normal_test(scores: Floats, is_chosen: Flags, name: str, *, half_step: float
     if spread == 0:
         return Significance(1.0, 1.0, name)
     distance = abs(float(scores[is_chosen].sum()) - chosen * float(scores.mean()))
-    tail = NormalDist().cdf(-max(0.0, distance - half_step) / spread)
-    return Significance(min(1.0, 2 * tail), 0.0, name)
+    twice_tail = math.erfc(max(0.0, distance - half_step) / spread / math.sqrt(2))
+    return Significance(twice_tail, 0.0, name)
 
 
 @lru_cache(maxsize=8)
@@ -119,7 +158,8 @@ def compare_means(baseline: Floats, candidate: Floats, confidence: float) -> Mea
     """Compare the means of two groups of finite values.
 
     The confidence interval holds the shifts that, taken off the candidate, a permutation test
-    would not refuse (Tritchler, 1984), by drawn choices where there are many. Swapped sides
+    would not refuse (Tritchler, 1984), by drawn choices where there are many, and by the
+    normal distribution where there are more than `MOST_DRAWN` values. Swapped sides
     give exactly the mirrored result, and the order of values does not matter.
     """
     if baseline.min() == baseline.max() == candidate.min() == candidate.max():
@@ -143,7 +183,8 @@ def _compare(pooled: Floats, is_second: Flags, confidence: float) -> MeanShift:
     """Compare the mean of those in the second group with the rest's; it is the larger group."""
     test = _test_means(pooled, ~is_second)
     seen = float(pooled[is_second].mean() - pooled[~is_second].mean())
-    low, high = _invert(seen, pooled, is_second, confidence)
+    invert = _invert if len(pooled) <= MOST_DRAWN else _approximate
+    low, high = invert(seen, pooled, is_second, confidence)
     return MeanShift(seen, low, high, test)
 
 
@@ -184,3 +225,14 @@ def _invert(
     rising = np.sort(np.where(same, -math.inf, crossing))
     falling = np.sort(np.where(same, math.inf, crossing))
     return float(rising[index]), float(falling[len(falling) - 1 - index])
+
+
+def _approximate(
+    seen: float, pooled: Floats, is_second: Flags, confidence: float
+) -> tuple[float, float]:
+    """Return about the same interval of very many values, by their spread within the groups."""
+    groups = pooled[is_second], pooled[~is_second]
+    within = sum(float(one.var()) * len(one) for one in groups) / (len(pooled) - 2)
+    spread = math.sqrt(within * sum(1 / len(one) for one in groups))
+    reach = NormalDist().inv_cdf(0.5 + confidence / 2) * spread
+    return seen - reach, seen + reach

@@ -11,6 +11,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
+from harness.stats.permutation import Numbers, count_sums
+
 
 @dataclass(frozen=True)
 class Trials:
@@ -35,12 +39,9 @@ def exceeds(low: Trials, high: Trials) -> float:
 
     Fisher's exact test, one-sided: both have one rate, and the failures fell as they did.
     """
-    failed, total = low.failed + high.failed, low.n + high.n
-    ways = math.comb(total, failed)
-    return sum(
-        math.comb(high.n, k) * math.comb(low.n, failed - k) / ways
-        for k in range(high.failed, min(failed, high.n) + 1)
-    )
+    failed = low.failed + high.failed
+    scores: Numbers = (np.arange(low.n + high.n) < failed).astype(np.int64)
+    return min(1.0, float(count_sums(scores, high.n)[high.failed :].sum()))
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import math
+import sys
+from fractions import Fraction
 from itertools import combinations
 
 import numpy as np
@@ -8,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.stats.permutation import EXACT, FISHER, NORMAL, compare_means, sum_test
+from harness.stats.permutation import (
+    EXACT,
+    FISHER,
+    MOST_DRAWN,
+    NORMAL,
+    compare_means,
+    count_sums,
+    countable,
+    sum_test,
+)
 
 few = st.lists(st.integers(0, 30).map(float), min_size=1, max_size=7)
 
@@ -88,3 +100,60 @@ def test_very_many_numbers_are_tested_by_the_normal_approximation() -> None:
     found = compare_means(baseline, candidate, 0.95).test
     assert found.name == NORMAL
     assert found.p_value == pytest.approx(stats.ttest_ind(baseline, candidate).pvalue, rel=0.15)
+
+
+@pytest.mark.parametrize("side", [512, 515, 600, 1000, 10_000])
+@pytest.mark.parametrize("some", [0, 40, 400])
+@pytest.mark.timeout(30)
+def test_zeros_and_ones_of_many_iterations_are_tested_as_fisher_did(side: int, some: int) -> None:
+    baseline, candidate = (np.arange(side) < ones for ones in (some, some + 100))
+    found = compare_means(baseline.astype(float), candidate.astype(float), 0.95)
+    table = [[some, side - some], [some + 100, side - some - 100]]
+    assert found.test.name == FISHER
+    assert found.test.p_value == pytest.approx(stats.fisher_exact(table).pvalue, rel=1e-6)
+    expected = stats.ttest_ind(candidate.astype(float), baseline.astype(float))
+    interval = expected.confidence_interval()
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high), rel=0.1)
+
+
+@pytest.mark.parametrize(("n", "ones", "chosen"), [(1030, 515, 515), (20_000, 10_000, 10_000)])
+@pytest.mark.timeout(30)
+def test_shares_of_choices_are_those_of_whole_numbers(n: int, ones: int, chosen: int) -> None:
+    shares = count_sums((np.arange(n) < ones).astype(np.int64), chosen)
+    for seen in (0, ones // 2 - 200, ones // 2, ones // 2 + 100):
+        ways = math.comb(ones, seen) * math.comb(n - ones, chosen - seen)
+        expected = float(Fraction(ways, math.comb(n, chosen)))
+        assert shares[seen] == pytest.approx(expected, rel=1e-9, abs=sys.float_info.min)
+    assert shares.sum() == pytest.approx(1)
+
+
+def test_sums_of_more_scores_than_a_float_can_count_choices_of_are_counted() -> None:
+    scores = np.array([0] * 1000 + [1] * 50 + [2] * 50)
+    shares = count_sums(scores, 550)
+    assert countable(scores, 550)
+    for total in (0, 60, 75, 100):
+        expected = sum(
+            stats.hypergeom(1100, 50, 550).pmf(ones)
+            * stats.hypergeom(1050, 50, 550 - ones).pmf((total - ones) // 2)
+            for ones in range(total % 2, min(50, total) + 1, 2)
+        )
+        assert shares[total] == pytest.approx(expected)
+
+
+def test_no_p_value_is_nothing_or_no_number() -> None:
+    scores = (np.arange(20_000) >= 10_000).astype(np.int64)
+    for is_chosen in (scores == 0, scores == 1):
+        found = sum_test(scores, is_chosen, FISHER)
+        assert 0 < found.least <= found.p_value < 1e-200
+    with pytest.raises(ArithmeticError, match="cannot be counted"):
+        count_sums(scores, 20_001)
+
+
+def test_the_interval_of_very_many_values_is_as_that_of_many() -> None:
+    random = np.random.default_rng(6)
+    few = random.gamma(2, 1, MOST_DRAWN // 2)
+    other = random.gamma(2, 1.15, MOST_DRAWN // 2)
+    drawn = compare_means(few, other, 0.95)
+    more = compare_means(np.repeat(few, 4), np.repeat(other, 4), 0.95)
+    assert more.estimate == pytest.approx(drawn.estimate)
+    assert more.high - more.low == pytest.approx((drawn.high - drawn.low) / 2, rel=0.05)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
+from scipy import stats
 
 from harness.stats.sequential import SequentialTest, Trials, exceeds
 
@@ -18,6 +19,14 @@ def test_five_failures_against_five_passes_are_no_chance_and_four_might_be() -> 
     assert exceeds(Trials(0, 4), Trials(4, 0)) == pytest.approx(1 / 70)
     assert exceeds(Trials(2, 3), Trials(2, 3)) > 0.5
     assert exceeds(Trials(5, 0), Trials(0, 5)) == pytest.approx(1)
+
+
+@pytest.mark.timeout(30)
+def test_chance_is_told_of_as_many_trials_as_one_likes() -> None:
+    table = [[1100, 8900], [1000, 9000]]
+    expected = stats.fisher_exact(table, alternative="greater").pvalue
+    assert exceeds(Trials(1000, 9000), Trials(1100, 8900)) == pytest.approx(expected, rel=1e-6)
+    assert exceeds(Trials(0, 0), Trials(3, 2)) == 1
 
 
 @pytest.mark.parametrize(

@@ -6,17 +6,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from harness.comparison.runs import Run, RunIteration
-from harness.stats.permutation import Flags, Numbers, sum_test
+from harness.comparison.runs import Run
+from harness.stats.sequential import Trials, exceeds
 
 Sides = tuple[Sequence[Run], Sequence[Run]]
 
 BESIDE = ("name", "description", "seed", "repeat", "first_iteration", "thresholds")
 ESSENTIAL = ("workloads", "faults", "phases", "streams")
 NAMES = ("baseline", "candidate")
-DROPPED_ALPHA = 0.05
+CANDIDATE_HAS_MORE = 0.10  # chances below which more iterations that do not count are uneven
+BASELINE_HAS_MORE = 0.025
 
 
 def find_essential(sides: Sides) -> list[str]:
@@ -143,24 +142,26 @@ def _tell_left_out(sides: Sides) -> Iterator[str]:
 
 
 def left_out_unevenly(sides: Sides) -> bool:
-    """Tell whether iterations of one side count less often than chance explains (Fisher).
+    """Tell whether the sides differ in how many iterations count, and hardly by chance (Fisher).
 
-    Or whether more of the candidate's did not live to their end than of the baseline's: what
-    they would have shown is not known, and may be why they ended.
+    More that do not count may hide what they would have shown, so chance has to be likelier
+    where it is the candidate's that are more. And any more of the candidate's that did not live
+    to their end are uneven: what ended them is not known.
     """
     cut = [sum(one.trust == "none" for run in side for one in run.iterations) for side in sides]
     if cut[1] > cut[0]:
         return True
-    trusted = [[_counts(one) for run in side for one in run.iterations] for side in sides]
-    if not all(trusted):
-        return False
-    scores: Numbers = np.array([*trusted[0], *trusted[1]], dtype=np.int64)
-    first: Flags = np.arange(len(scores)) < len(trusted[0])
-    return sum_test(scores, first, "Fisher").p_value <= DROPPED_ALPHA
+    baseline, candidate = (_count_left_out(side) for side in sides)
+    return (
+        exceeds(baseline, candidate) <= CANDIDATE_HAS_MORE
+        or exceeds(candidate, baseline) <= BASELINE_HAS_MORE
+    )
 
 
-def _counts(iteration: RunIteration) -> bool:
-    return iteration.trust == "all"
+def _count_left_out(side: Sequence[Run]) -> Trials:
+    """Return in how many iterations something does not count, as failures."""
+    left_out = [one.trust != "all" for run in side for one in run.iterations]
+    return Trials(sum(left_out), len(left_out) - sum(left_out))
 
 
 def _variants(sides: Sides, read: Callable[[Run], Any]) -> set[str]:

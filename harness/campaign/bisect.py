@@ -1,8 +1,8 @@
 """`bisect`: the first release on the way from a good one to a bad one that fails a scenario.
 
-The two ends are run first, until it is certain that they differ, and how often each fails is
-estimated there. Every release between is then run until it is clear which end it is like
-(a sequential test), so that a scenario that fails only now and then cannot mislead.
+The two ends are run first, until it is certain that they differ. Every release between is then
+run until it is clear which end it is like (a sequential test that knows how little the ends'
+few runs tell of them), so that a scenario that fails only now and then cannot mislead.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from harness.errors import (
     UsageError,
 )
 from harness.session import Options
-from harness.stats.sequential import SequentialTest, Trials, exceeds
+from harness.stats.sequential import LikenessTest, Trials, exceeds
 
 CERTAIN = 0.01  # how likely it may be that the ends differ by chance
 ERROR = 0.05  # how likely it may be that any step went the wrong way
@@ -99,12 +99,11 @@ class Bisection:
         """
         good, bad = self.releases[0], self.releases[-1]
         self._tell_ends_apart(good, bad)
-        steps = max(1, math.ceil(math.log2(len(self.releases) - 1)))
-        test = SequentialTest(self.trials[good].rate, self.trials[bad].rate, ERROR / steps)
+        error = ERROR / max(1, math.ceil(math.log2(len(self.releases) - 1)))
         low, high = 0, len(self.releases) - 1
         while high - low > 1:
             middle = (low + high) // 2
-            if self._is_bad(self.releases[middle], test):
+            if self._is_bad(self.releases[middle], good, bad, error):
                 high = middle
             else:
                 low = middle
@@ -130,22 +129,38 @@ class Bisection:
                 )
             runs = min(2 * runs, self.most_runs)
 
-    def _is_bad(self, release: str, test: SequentialTest) -> bool:
-        runs = test.least_trials()
+    def _is_bad(self, release: str, good: str, bad: str, error: float) -> bool:
+        """Tell which end a release is like; the ends are run as often as it, if that is needed."""
+        runs = self._test(good, bad, error).least_trials()
         while True:
-            self._try(release, runs)
+            self._try(release, min(runs, self.most_runs))
             trials = self.trials[release]
-            if (decision := test.decide(trials)) is not None:
+            decision = self._test(good, bad, error).decide(trials)
+            if decision is None:
+                for end in (bad, good):
+                    self._try(end, min(trials.n, self.most_runs) - self.trials[end].n)
+                decision = self._test(good, bad, error).decide(trials)
+            if decision is not None:
                 return decision == "high"
             if trials.n >= self.most_runs:
                 raise HarnessError(
                     f"{release} failed {_share(trials)}, which is like neither end "
-                    f"({test.low:.0%} and {test.high:.0%}); allow more runs with --most-runs"
+                    f"({_share(self.trials[good])} and {_share(self.trials[bad])}); "
+                    "allow more runs with --most-runs"
                 )
-            runs = 1 + trials.n // 4
+            runs = min(1 + trials.n // 4, self.most_runs - trials.n)
+
+    def _test(self, good: str, bad: str, error: float) -> LikenessTest:
+        low, high = self.trials[good], self.trials[bad]
+        if low.rate >= high.rate:
+            raise HarnessError(
+                f"{good} failed {_share(low)} and {bad} {_share(high)}: "
+                "after all they do not differ"
+            )
+        return LikenessTest(low, high, error)
 
     def _try(self, release: str, runs: int) -> None:
-        if runs:
+        if runs > 0:
             self.trials[release] = self.run(release, runs)
 
 

@@ -9,6 +9,7 @@ from harness.campaign.bisect import Bisection, releases_between
 from harness.errors import HarnessError, UsageError
 from harness.stats.sequential import Trials
 
+SEARCHES = 400
 RELEASES = [f"2.{minor}.0" for minor in range(20)]
 
 
@@ -52,6 +53,57 @@ def test_a_scenario_that_fails_only_now_and_then_does_not_mislead(
             untold += 1
     assert wrong <= 6
     assert untold <= 12
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "releases", "most"),
+    [
+        (0.1, 0.5, 10, 40),
+        (0.1, 0.5, 10, 200),
+        (0.05, 0.4, 20, 200),
+        (0.2, 0.8, 10, 40),
+        (0.2, 0.5, 20, 200),
+        (0.5, 1.0, 10, 40),
+        (0.0, 0.33, 10, 200),
+        (0.0, 1.0, 20, 40),
+    ],
+)
+def test_an_answer_is_wrong_no_more_often_than_it_says(
+    before: float, after: float, releases: int, most: int
+) -> None:
+    """Rates taken for known from the ends' few runs are wrong in 4 to 11 of 100 of these."""
+    wrong, answers = 0, 0
+    for seed in range(SEARCHES):
+        first_bad = 1 + seed % (releases - 1)
+        flaky = Flaky(first_bad, before, after, seed)
+        try:
+            found = Bisection(RELEASES[:releases], flaky, most).search()
+        except HarnessError:
+            continue
+        answers += 1
+        wrong += found.first_bad != RELEASES[first_bad]
+        assert f"{found.error:.0%}" == "6%"
+    assert answers >= SEARCHES // 2
+    assert wrong <= 0.06 * answers
+
+
+def test_a_case_that_is_always_the_same_takes_three_runs_a_release() -> None:
+    flaky = Flaky(7, 0.0, 1.0, 1)
+    found = Bisection(RELEASES, flaky, 40).search()
+    assert [one.n for one in found.trials.values()] == [5, 5, *[3] * (len(found.trials) - 2)]
+
+
+def test_ends_that_differ_no_more_once_they_ran_more_are_refused() -> None:
+    def run(release: str, more: int) -> Trials:
+        counts[release] += more
+        n = counts[release]
+        if release == RELEASES[-1]:
+            return Trials(min(n, 5), max(0, n - 5))
+        return Trials(n // 2 if release != RELEASES[0] else max(0, n - 5), min(n, 5))
+
+    counts: Counter[str] = Counter()
+    with pytest.raises(HarnessError, match="after all they do not differ"):
+        Bisection(RELEASES, run, 40).search()
 
 
 def test_one_run_each_would_have_been_misled() -> None:

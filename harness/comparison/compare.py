@@ -13,6 +13,7 @@ from harness.comparison.judge import ALPHA, CONFIDENCE, Case, Rules, judge, refu
 from harness.comparison.metrics import base_of, lag_statistic
 from harness.comparison.model import Comparison, MetricChange, Outcome, ScenarioChange, Side
 from harness.comparison.notes import find_essential, left_out_unevenly, write_notes
+from harness.comparison.one_sided import find_unmeasured, matters
 from harness.comparison.runs import Run, RunIteration
 from harness.comparison.samples import find_samples, read_lag
 from harness.comparison.sources import Source, read_runs
@@ -24,7 +25,6 @@ from harness.errors import (
     UsageError,
 )
 from harness.report.model import Report
-from harness.stats.sequential import Trials, exceeds
 from harness.stats.shift import compare_ranks
 from harness.units import human_duration
 
@@ -34,7 +34,6 @@ EXIT_CODES: Mapping[Outcome, int] = {
     "too-few-runs": EXIT_INCONCLUSIVE,
 }
 LAG_OF = ("p50", "p99", "max")
-BY_CHANCE = 0.01  # less probable than this is not by chance
 PROCESSES = 4  # sender, the servers on the way, receiver: each waits for a busy machine
 
 
@@ -139,6 +138,7 @@ def _compare(
             candidate=_describe(pair.candidate, called[1]),
             metrics=[next(judged) if fit else refuse(case, DIFFERENT) for case in ones],
             notes=[*write_notes(pair.sides), *notes],
+            unmeasured=find_unmeasured(pair.baseline, pair.candidate),
         )
         for pair, (ones, notes), fit in zip(pairs, found, comparable, strict=True)
     ]
@@ -216,31 +216,6 @@ def _tells(metrics: Sequence[MetricChange]) -> bool:
 def _is_trusted(side: Sequence[Run]) -> bool:
     """Tell whether any iteration counts in full: broken guarantees alone tell nothing of times."""
     return any(one.trust == "all" for run in side for one in run.iterations)
-
-
-def matters(change: MetricChange, scenario: ScenarioChange) -> bool:
-    """Tell whether something was not compared that should have been.
-
-    What only the candidate has is new, and labels that only one side has are of thresholds.
-    """
-    if change.change != "not-comparable":
-        return False
-    return change.p_value is not None or is_gone(change, scenario)
-
-
-def is_gone(change: MetricChange, scenario: ScenarioChange) -> bool:
-    """Tell whether the candidate lacks a metric, and not by chance.
-
-    Some have a value only where something happened that need not happen, such as an outcome
-    that stayed unknown and could be found out. Where the baseline has it in some iterations
-    only, none on the other side is chance, unless Fisher's exact test says that it is not.
-    """
-    if change.candidate.n or "{" in change.metric:
-        return False
-    baseline, candidate = scenario.baseline.iterations, scenario.candidate.iterations
-    seen = min(change.baseline.n, baseline)
-    chance = exceeds(Trials(0, candidate), Trials(seen, baseline - seen))  # of having a value
-    return seen == baseline or chance < BY_CHANCE
 
 
 def _describe(runs: Sequence[Run], label: str) -> Side:

@@ -116,13 +116,17 @@ class MetricChange(Part):
 
 
 class ScenarioChange(Part):
-    """One scenario on both sides; `notes` say what differs beside the release."""
+    """One scenario on both sides; `notes` say what differs beside the release.
+
+    `unmeasured` are metrics of the candidate that the baseline's harness did not know yet.
+    """
 
     scenario: str
     baseline: Side
     candidate: Side
     metrics: list[MetricChange]
     notes: list[str] = Field(default_factory=list)
+    unmeasured: list[str] = Field(default_factory=list)
 
 
 class Comparison(Part):

@@ -33,7 +33,11 @@ class RunIteration(Part):
 
 
 class Run(Part):
-    """A run as a comparison sees it; `resolution` is in seconds, by metric."""
+    """A run as a comparison sees it; `resolution` is in seconds, by metric.
+
+    `measured` are all metrics that its harness looked for, also those without a value; null in
+    a baseline that was stored before these were kept.
+    """
 
     source: str
     run_id: str
@@ -50,6 +54,7 @@ class Run(Part):
     servers: list[str]
     disturbed: int = 0
     resolution: dict[str, float] = Field(default_factory=dict)
+    measured: list[str] | None = None
     iterations: list[RunIteration]
 
 
@@ -88,6 +93,7 @@ def see_run(report: Report, source: str) -> Run:
         ),
         disturbed=sum("disturbed" in text or "late sender" in text for text in report.warnings),
         resolution=find_resolutions(report),
+        measured=sorted({name for one in report.iterations for name in one.metrics}),
         iterations=[_see_iteration(report, one) for one in report.iterations],
     )
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from harness.comparison.compare import is_gone
 from harness.comparison.model import Comparison, MetricChange, ScenarioChange
+from harness.comparison.one_sided import is_gone, is_new
 from harness.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS, EXIT_REGRESSION
 from harness.release.judge import PROMISES, SIDES, Judged
 from harness.release.model import Broken, Decision, ProofLine, SideName, ThresholdLine
@@ -129,14 +129,16 @@ def _too_few_reasons(
             )
             continue
         for metric in scenario.metrics:
-            gone = metric.change == "not-comparable" and is_gone(metric, scenario)
-            limit = limits.get((scenario.scenario, metric.metric, _kind(metric.statistic)))
             if metric.change not in ("too-few-runs", "not-comparable"):
                 continue
-            if not gone and (limit is None or _stays_within(metric, limit)):
-                continue
-            if gone:
+            if metric.change == "not-comparable" and is_gone(metric, scenario):
                 yield f"{scenario.scenario}: no run of the candidate has {metric.metric}"
+                continue
+            if metric.change == "not-comparable" and is_new(metric, scenario):
+                yield f"{scenario.scenario}: no run of the baseline has {metric.metric}"
+                continue
+            limit = limits.get((scenario.scenario, metric.metric, _kind(metric.statistic)))
+            if limit is None or _stays_within(metric, limit):
                 continue
             needed = f"; about {metric.runs_needed} would do" if metric.runs_needed else ""
             yield (

@@ -132,6 +132,21 @@ def test_a_metric_that_the_baseline_has_now_and_then_only_may_not_be_there() -> 
     assert decided(sides(), gone)[0] == "go"
 
 
+def test_a_metric_that_only_the_candidate_has_is_not_enough_evidence() -> None:
+    empty = Summary(n=0, censored=0, min=None, p50=None, max=None, values=[])
+    all_ = Summary(n=6, censored=0, min=30.0, p50=30.0, max=30.0, values=[30.0] * 6)
+    told = changed(
+        change="not-comparable", metric="leader_election_time", baseline=empty, candidate=all_
+    )
+    assert decided(sides(), told)[0] == "go"  # 3 of 3 against none of 3 may be chance
+    (scenario,) = told.scenarios
+    six = scenario.baseline.model_copy(update={"iterations": 6})
+    more = scenario.model_copy(update={"baseline": six, "candidate": six})
+    decision, _, reasons = decided(sides(), told.model_copy(update={"scenarios": [more]}))
+    assert decision == "not-enough-evidence"
+    assert reasons == ["story: no run of the baseline has leader_election_time"]
+
+
 def test_a_scenario_that_only_the_baseline_has_is_not_enough_evidence() -> None:
     told = comparison().model_copy(update={"missing": ["other: only in the baseline"]})
     assert decided(sides(), told)[2] == ["not compared: other: only in the baseline"]

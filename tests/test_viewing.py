@@ -150,3 +150,18 @@ def test_a_page_made_of_a_damaged_report_says_so(
     (folder / "report.json").unlink()
     make_page([folder], None, console)
     assert capsys.readouterr().err == ""
+
+
+def test_a_page_of_a_report_that_contradicts_itself_shows_what_the_judges_say(
+    tmp_path: Path, console: Console, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = store(tmp_path / "one", eventful())
+    path = folder / "report.json"
+    failed = Report.model_validate_json(path.read_bytes())
+    assert failed.verdict == "fail"
+    forged = failed.model_copy(update={"verdict": "pass", "exit_code": 0})
+    path.write_text(forged.model_dump_json(), encoding="utf-8")
+    make_page([folder], None, console)
+    assert "report.json is damaged" in capsys.readouterr().err
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert '<p class="verdict"><span class="badge fail large">' in page

@@ -10,8 +10,8 @@ from harness.pages import words
 from harness.pages.comparison import Compared, compare_scenarios
 from harness.pages.strips import Strip, strip_metrics
 from harness.pages.templating import render
-from harness.report.model import Report
-from harness.report.words import SEVERITY, name_scenario, server_versions
+from harness.report.model import SEVERITY, Report
+from harness.report.words import name_scenario, server_versions
 
 MOST_ROWS = 500
 

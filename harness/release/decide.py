@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from harness.comparison.model import Comparison, MetricChange, ScenarioChange
 from harness.comparison.one_sided import is_gone, is_new
 from harness.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS, EXIT_REGRESSION
-from harness.release.judge import PROMISES, SIDES, Judged
+from harness.release.judge import PROMISES, SIDES, THRESHOLDS, Judged
 from harness.release.model import Broken, Decision, ProofLine, SideName, ThresholdLine
+from harness.report.model import Report
 
 
 def decide(
@@ -80,12 +81,32 @@ def _missing_reasons(runs: Sequence[Judged], expected: Mapping[SideName, int]) -
         if there < expected[side]:
             yield f"{expected[side] - there} of {expected[side]} runs of the {side} left no report"
         unsure: dict[str, int] = defaultdict(int)
+        unexplained: dict[str, int] = defaultdict(int)
         for run in runs:
             if run.side == side and run.report is not None:
                 unsure[run.scenario] += run.report.verdict == "inconclusive"
+                if side == "candidate":
+                    unexplained[run.scenario] += _is_unexplained(run.report)
         for scenario, count in unsure.items():
             if count:
                 yield f"{scenario}: {count} run(s) of the {side} are inconclusive"
+        for scenario, count in unexplained.items():
+            if count:
+                yield (
+                    f"{scenario}: {count} run(s) of the {side} did not pass, and nothing that was "
+                    "found in them says why"
+                )
+
+
+def _is_unexplained(report: Report) -> bool:
+    """Tell whether a run did not pass, and neither is inconclusive nor broke what is no-go."""
+    passed = report.passed and report.exit_code == EXIT_PASS and not report.interrupted
+    if passed or report.verdict == "inconclusive":
+        return False
+    return not any(
+        one.verdict == "fail" and (one.check != THRESHOLDS or (one.metric and one.condition))
+        for one in report.findings
+    )
 
 
 def _proof_reasons(proofs: Iterable[ProofLine]) -> Iterator[str]:

@@ -16,10 +16,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
-from harness.report.model import Finding, Report
+from harness.report.model import SEVERITY, Finding, Report
 from harness.report.words import (
     CUTTING,
-    SEVERITY,
     THRESHOLDS,
     Outcome,
     Unreported,

@@ -9,11 +9,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+
+from harness.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED, EXIT_PASS
 
 VERSION: Literal["1"] = "1"
 
 VerdictName = Literal["pass", "inconclusive", "fail"]
+SEVERITY: tuple[VerdictName, ...] = ("pass", "inconclusive", "fail")
+EXIT_CODES: dict[VerdictName, int] = {
+    "pass": EXIT_PASS,
+    "inconclusive": EXIT_INCONCLUSIVE,
+    "fail": EXIT_FAIL,
+}
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -409,7 +417,11 @@ class Finding(Part):
 
 
 class Report(Part):
-    """The report of a run."""
+    """The report of a run.
+
+    No finding is worse than the verdict, and the exit code is the verdict's, or that of an
+    interruption: a report that contradicts itself is refused, as nobody could say what it means.
+    """
 
     schema_version: Literal["1"] = VERSION
     run_id: str
@@ -428,6 +440,17 @@ class Report(Part):
     findings: list[Finding]
 
     _folder: Path | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        worst = max((one.verdict for one in self.findings), key=SEVERITY.index, default="pass")
+        if SEVERITY.index(self.verdict) < SEVERITY.index(worst):
+            raise ValueError(f"the verdict is {self.verdict}, and that of a finding {worst}")
+        expected = EXIT_INTERRUPTED if self.interrupted else EXIT_CODES[self.verdict]
+        if self.exit_code != expected:
+            how = ", interrupted" if self.interrupted else ""
+            raise ValueError(f"exit code {self.exit_code} with verdict {self.verdict}{how}")
+        return self
 
     @property
     def passed(self) -> bool:

@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from harness.report.model import Metric, Report
-from harness.report.words import SEVERITY, duration_s, name_scenario, server_versions
+from harness.report.model import SEVERITY, Metric, Report
+from harness.report.words import duration_s, name_scenario, server_versions
 from harness.scenario.metrics import DISTRIBUTION_STATISTICS, METRICS
 from harness.scenario.thresholds import parse_selector
 

@@ -10,13 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.report.model import Fault, Iteration, Report
+from harness.report.model import SEVERITY, Fault, Iteration, Report
 from harness.report.named import print_named
 from harness.report.notices import print_notices
 from harness.report.streams import print_streams
 from harness.report.timeline import draw_timeline
 from harness.report.words import (
-    SEVERITY,
     THRESHOLDS,
     describe_proof,
     describe_sign,

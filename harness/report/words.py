@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from harness.report.model import (
+    SEVERITY,
     Disconnect,
     Environment,
     Fault,
@@ -18,7 +19,6 @@ from harness.scenario.metrics import METRICS
 from harness.scenario.thresholds import format_value, parse_selector
 from harness.units import human_duration
 
-SEVERITY = ("pass", "inconclusive", "fail")
 THRESHOLDS = "thresholds"
 CUTTING = ("completion", "interrupted")
 ALWAYS = ("intended", "accepted", "delivered", "lost", "duplicates", "out_of_order")

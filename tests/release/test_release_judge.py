@@ -176,6 +176,26 @@ def test_a_run_without_a_report_is_missing_and_never_a_pass() -> None:
     assert reasons == ["1 of 3 runs of the candidate left no report"]
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"verdict": "fail", "exit_code": 1},
+        {"exit_code": 1},
+        {"interrupted": True, "exit_code": 130},
+    ],
+)
+def test_a_run_that_did_not_pass_is_never_go_though_nothing_in_it_says_why(
+    changes: dict[str, object],
+) -> None:
+    odd = run(1).model_copy(update=changes)
+    decision, code, reasons = decided(sides(candidate=[run(0), odd, run(2)]))
+    assert (decision, code) == ("not-enough-evidence", EXIT_INCONCLUSIVE)
+    assert reasons == [
+        "story: 1 run(s) of the candidate did not pass, and nothing that was found in them says why"
+    ]
+    assert decided(sides(baseline=[run(0), odd, run(2)]))[0] == "go"
+
+
 def test_no_runs_at_all_are_not_enough_evidence() -> None:
     decision, _, reasons = decide(
         [], [], None, [], runs=[], expected={"candidate": 3, "baseline": 3}

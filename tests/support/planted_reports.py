@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.errors import EXIT_INTERRUPTED
 from harness.report.model import (
+    EXIT_CODES,
+    SEVERITY,
     Client,
     Environment,
     Finding,
@@ -16,6 +19,7 @@ from harness.report.model import (
     Rate,
     Report,
     Server,
+    VerdictName,
 )
 from harness.report.write import write_report
 
@@ -38,13 +42,17 @@ def report(
     findings: Sequence[Finding] = (),
     **facts: Any,
 ) -> Report:
-    """Return a report whose iterations have these metrics."""
+    """Return a report whose iterations have these metrics; its verdict is that of its findings."""
+    verdict: VerdictName = max(
+        (one.verdict for one in findings), key=SEVERITY.index, default="pass"
+    )
+    interrupted = facts.get("interrupted", False)
     known: dict[str, Any] = {
         "run_id": run_id,
         "started_at": f"2026-01-01T00:00:00Z {run_id}",
         "nats_harness_version": "0.1.0",
-        "verdict": "pass",
-        "exit_code": 0,
+        "verdict": verdict,
+        "exit_code": EXIT_INTERRUPTED if interrupted else EXIT_CODES[verdict],
         "scenario": {**SCENARIO, **(scenario or {})},
         "seed": 42,
         "reproduce": "nats-harness run planted",

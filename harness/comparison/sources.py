@@ -54,22 +54,40 @@ def _read(source: Source) -> Iterator[Run]:
 
 
 def _find_files(path: Path) -> list[Path]:
+    try:
+        return _list_files(path)
+    except OSError as error:
+        raise ReportError(f"{error.filename or path} cannot be read: {error.strerror}") from error
+
+
+def _list_files(path: Path) -> list[Path]:
+    """Return the files that a path stands for; OSError where a folder in it cannot be seen."""
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise ReportError(f"{path}: there is no such report, run folder or baseline")
-    if (path / REPORT).is_file():
+    if _is_there(path / REPORT):
         return [path / REPORT]
-    found = sorted(path.glob(f"*/{REPORT}"))
+    folders = sorted(path.iterdir())
+    found = [one / REPORT for one in folders if _is_there(one / REPORT)]
     if not found:
         raise ReportError(f"{path}: no {REPORT} in it, nor in a folder in it")
-    unjudged = {one.parent for one in path.glob(f"*/{EVENTS}")} - {one.parent for one in found}
+    unjudged = [one for one in folders if _is_there(one / EVENTS) and one / REPORT not in found]
     if unjudged:
         raise ReportError(
-            f"{min(unjudged)}: a run without {REPORT}, as one that was killed leaves it; judge it "
+            f"{unjudged[0]}: a run without {REPORT}, as one that was killed leaves it; judge it "
             "(nats-harness check), or move it away"
         )
     return found
+
+
+def _is_there(path: Path) -> bool:
+    """Tell whether there is such a file; OSError, which Path.glob swallows, where nobody can."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _read_file(path: Path) -> Iterator[Run]:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
 import pytest
 from planted_reports import finding, report, store
 from planted_runs import count, many, times
+from rich.console import Console
 
 from harness.comparison.command import baseline_command
 from harness.comparison.compare import compare_runs
@@ -33,8 +35,6 @@ def notes_of(comparison: Comparison) -> str:
 
 
 def test_reports_folders_and_stored_baselines_are_all_the_same(tmp_path: Path, capsys: Any) -> None:
-    from rich.console import Console
-
     baseline, slower = measured("a"), measured("b", 0.4, server="2.15.0")
     folder, other = store(tmp_path / "old", baseline), store(tmp_path / "new", slower)
     stored = tmp_path / "baseline.json"
@@ -246,6 +246,42 @@ def test_a_folder_with_a_run_that_left_no_report_is_refused(tmp_path: Path) -> N
     (killed / "events.jsonl").write_text("{}\n")
     with pytest.raises(ReportError, match=r"planted-killed: a run without report\.json"):
         compare_runs([tmp_path], [measured("b")])
+
+
+@pytest.mark.parametrize("damaged", ["planted-b", "planted-b/report.json"])
+def test_a_run_of_a_set_that_cannot_be_read_is_named_and_not_left_out(
+    tmp_path: Path, damaged: str
+) -> None:
+    """Links in a circle are refused to root as well, unlike folders without permissions."""
+    for run_id in "ab":
+        store(tmp_path / "set", measured(run_id))
+    place = tmp_path / "set" / damaged
+    place.rename(tmp_path / "aside")
+    place.symlink_to(place)
+    for read in (
+        lambda: compare_runs([tmp_path / "set"], [measured("c")]),
+        lambda: baseline_command([str(tmp_path / "set")], tmp_path / "out.json", Console()),
+    ):
+        with pytest.raises(ReportError, match=r"planted-b/report\.json cannot be read: Too many"):
+            read()
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_a_folder_without_permissions_is_named_and_not_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for run_id in "ab":
+        store(tmp_path / "set", measured(run_id))
+    see = Path.stat
+
+    def stat(path: Path, **options: Any) -> Any:
+        if path.parent.name == "planted-b":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return see(path, **options)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    with pytest.raises(ReportError, match=r"planted-b/report\.json cannot be read: Permission"):
+        compare_runs([tmp_path / "set"], [measured("c")])
 
 
 @pytest.mark.parametrize("content", ["[" * 200_000, '{"kind": 3}', "3"])

@@ -7,6 +7,7 @@ equal to other such values as far as anybody can tell.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -26,6 +27,8 @@ from harness.stats.permutation import (
 EXACT = "exact rank-sum"
 EXACT_WITH_TIES = "exact rank-sum, ties permuted"
 NORMAL = "rank-sum, normal approximation"
+MOST_PAIRS = 4_000_000  # of which all differences are listed
+HALVINGS = 80
 
 
 @dataclass(frozen=True)
@@ -46,13 +49,47 @@ def compare_ranks(baseline: Floats, candidate: Floats, confidence: float) -> Shi
     is wider than it need be when there are ties (Hollander, Wolfe, Chicken 2014, 4.2).
     """
     test = rank_test(baseline, candidate)
-    differences = np.sort(_subtract(candidate[:, None], baseline[None, :]).ravel())
-    half = len(differences) // 2
-    middle = differences[half] if len(differences) % 2 else _mean(*differences[half - 1 : half + 1])
+    pairs = len(baseline) * len(candidate)
     cut = _cut(len(baseline), len(candidate), confidence)
-    if cut < 0:
-        return Shift(float(middle), -math.inf, math.inf, test)
-    return Shift(float(middle), float(differences[cut]), float(differences[-1 - cut]), test)
+    ends = [] if cut < 0 else [cut, pairs - 1 - cut]
+    below, above, *found = _pick_differences(
+        baseline, candidate, [(pairs - 1) // 2, pairs // 2, *ends]
+    )
+    low, high = found or (-math.inf, math.inf)
+    return Shift(_mean(below, above), low, high, test)
+
+
+def _pick_differences(baseline: Floats, candidate: Floats, places: Sequence[int]) -> list[float]:
+    """Return the differences of all pairs that are at these places, from the least on."""
+    if len(baseline) * len(candidate) <= MOST_PAIRS:
+        ordered = np.sort(_subtract(candidate[:, None], baseline[None, :]).ravel())
+        return [float(ordered[place]) for place in places]
+    pooled = np.concatenate([baseline, candidate])
+    finite = pooled[np.isfinite(pooled)]
+    span = float(np.ptp(finite)) if len(finite) else 0.0
+    endless = (float(finite.max()) if len(finite) else 0.0) + 2 * span + 1
+    first, second = (
+        np.sort(np.where(np.isinf(side), endless, side)) for side in (baseline, candidate)
+    )
+    found = [_search(first, second, place, 2 * (2 * span + 1)) for place in places]
+    return [math.copysign(math.inf, one) if abs(one) > span else one for one in found]
+
+
+def _search(baseline: Floats, candidate: Floats, place: int, reach: float) -> float:
+    """Return the difference at a place, by halving; both sides are sorted and finite.
+
+    No difference is beyond `reach`. What is left in the end lies closer than floats can tell,
+    so the largest difference up to there is the one.
+    """
+    low, high = -reach, reach
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        first = np.searchsorted(baseline, candidate - middle, side="left")
+        up_to = len(baseline) * len(candidate) - int(first.sum())
+        low, high = (low, middle) if up_to > place else (middle, high)
+    first = np.searchsorted(baseline, candidate - high, side="left")
+    there = first < len(baseline)
+    return float((candidate[there] - baseline[first[there]]).max())
 
 
 def rank_test(baseline: Floats, candidate: Floats) -> Significance:

@@ -89,3 +89,28 @@ def test_values_whose_end_was_not_seen_rank_above_all_others() -> None:
 def test_an_interval_of_too_few_values_has_no_ends() -> None:
     found = compare_ranks(np.array([1.0, 2.0]), np.array([3.0, 4.0]), 0.95)
     assert (found.low, found.high) == (-math.inf, math.inf)
+
+
+@pytest.mark.parametrize("endless", [0, 30, 90])
+def test_differences_of_very_many_pairs_are_found_without_listing_them(
+    endless: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(7)
+    baseline, candidate = random.gamma(2, 1, 120), np.round(random.gamma(2, 1.2, 100), 1)
+    baseline[: endless // 2] = math.inf
+    candidate[:endless] = math.inf
+    listed = compare_ranks(baseline, candidate, 0.95)
+    monkeypatch.setattr("harness.stats.shift.MOST_PAIRS", 0)
+    found = compare_ranks(baseline, candidate, 0.95)
+    for name in ("estimate", "low", "high"):
+        assert getattr(found, name) == pytest.approx(getattr(listed, name), rel=1e-12)
+
+
+@pytest.mark.timeout(60)
+def test_ten_thousand_values_a_side_are_compared_in_seconds() -> None:
+    random = np.random.default_rng(8)
+    found = compare_ranks(random.normal(0, 1, 10_000), random.normal(0.5, 1, 10_000), 0.95)
+    assert 0.4 < found.low < found.estimate < found.high < 0.6
+    assert found.high - found.low == pytest.approx(2 * 1.96 * math.sqrt(2 / 10_000), rel=0.1)
+    same = np.repeat([1.0, 2.0], 5_000)
+    assert compare_ranks(same, same, 0.95).estimate == 0

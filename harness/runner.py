@@ -20,7 +20,9 @@ from harness import __version__
 from harness.clock import now_ns, wall_time
 from harness.cluster.protocols import Backend
 from harness.errors import ReportError, UsageError, leading_error
+from harness.files import write_whole
 from harness.history.events import EventLog
+from harness.history.scenario_file import SCENARIO, digest_of
 from harness.iteration import Iteration
 from harness.log import open_log
 from harness.report.model import Report
@@ -75,7 +77,8 @@ def execute(run: Run) -> Ended:
 
 async def _execute(run: Run) -> Ended:
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-    folder = _make_folder(run, run_id)
+    scenario = dump_yaml(run.scenario).encode()
+    folder = _make_folder(run, run_id, scenario)
     with (
         open_log(folder / "harness.log") as log,
         EventLog(folder / "events.jsonl") as events,
@@ -93,6 +96,7 @@ async def _execute(run: Run) -> Ended:
             seed=run.scenario.seed,
             reproduce=run.reproduce,
             warnings=list(run.warnings),
+            scenario_sha256=digest_of(scenario),
         )
         iterations = [
             Iteration(
@@ -178,13 +182,13 @@ def _judge(folder: Path, log: Any) -> Report:
     return report
 
 
-def _make_folder(run: Run, run_id: str) -> Path:
+def _make_folder(run: Run, run_id: str, scenario: bytes) -> Path:
     folder = run.reports / f"{run.scenario.name}-{run_id}"
     try:
         folder.mkdir(parents=True)
-        (folder / "scenario.yaml").write_text(dump_yaml(run.scenario), encoding="utf-8")
-        for name, scenario in replays(run.scenario).items():
-            (folder / name).write_text(dump_yaml(scenario), encoding="utf-8")
+        write_whole(folder / SCENARIO, scenario)
+        for name, replay in replays(run.scenario).items():
+            (folder / name).write_text(dump_yaml(replay), encoding="utf-8")
     except OSError as error:
         raise ReportError(f"cannot write into {run.reports}: {error.strerror}") from error
     return folder

@@ -17,6 +17,7 @@ from harness import signals
 from harness.backends.attach.commands import missing
 from harness.backends.choose import Choice, choose, fitted, name_backend
 from harness.cluster.protocols import Backend, Capability
+from harness.complaints import complain, explain, warn
 from harness.errors import (
     EXIT_FAIL,
     EXIT_INCONCLUSIVE,
@@ -24,7 +25,6 @@ from harness.errors import (
     EXIT_PASS,
     EXIT_REGRESSION,
     EXIT_USAGE,
-    HarnessError,
     UsageError,
 )
 from harness.faults.base import Fault
@@ -33,7 +33,7 @@ from harness.live.view import followed, restore, wanted
 from harness.load.libraries import library_of
 from harness.preparation import prepare_releases, require_faults
 from harness.progress import Narrator
-from harness.results import Tell, announce, collected, complain, warn
+from harness.results import Tell, announce, collected
 from harness.scenario.attached import host_and_port
 from harness.scenario.client_options import option_of_text
 from harness.scenario.compose.images import is_placeholder, is_reference
@@ -208,10 +208,11 @@ class Session:
                         narrate=narrate,
                     )
                 )
-        except HarnessError as error:
-            tell(why=str(error))
-            complain(str(error))
-            return error.exit_code
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not pass for a verdict
+            why, code = explain(error)
+            tell(why=why)
+            complain(why)
+            return code
         signals.remember()
         tell(folder=ended.folder)
         write_outputs(ended.report, ended.folder, warn)
@@ -222,8 +223,9 @@ class Session:
                 page = write_page_or_warn(ended.report, ended.folder, warn)
             print_places(ended.folder, self.console, page)
         except OSError as error:
-            complain(f"cannot print: {error.strerror}")
-            return EXIT_USAGE
+            why, code = explain(error)
+            complain(why)
+            return code
         return ended.report.exit_code
 
 

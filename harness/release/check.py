@@ -17,6 +17,7 @@ from harness.campaign.conduct import conduct, lay_out
 from harness.campaign.model import Cell, Outcome, disturbed
 from harness.comparison.compare import compare_runs
 from harness.comparison.model import Comparison, Side
+from harness.complaints import warn
 from harness.errors import EXIT_INTERRUPTED, HarnessError, UsageError
 from harness.files import write_whole
 from harness.pages.write import PAGE as RUN_PAGE
@@ -36,7 +37,6 @@ from harness.release.terminal import print_check
 from harness.report.model import VerdictName
 from harness.report.outputs import STEP_SUMMARY, append_to_step
 from harness.report.write import write_json
-from harness.results import warn
 from harness.session import Options
 from harness.shipped import find_scenario, shipped_scenarios
 from harness.units import human_duration

@@ -56,10 +56,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Ended:
-    """A finished run: its folder and its report."""
+    """A finished run: its folder, its report, and why that was not written, if it was not."""
 
     folder: Path
     report: Report
+    trouble: str | None = None
 
 
 def execute(run: Run) -> Ended:
@@ -67,7 +68,7 @@ def execute(run: Run) -> Ended:
 
     Raises:
         UsageError: what was asked for cannot be done, found out while setting up.
-        ReportError: the run folder or the report cannot be written.
+        ReportError: the run folder cannot be written.
     """
     try:
         return anyio.run(_execute, run)
@@ -122,7 +123,7 @@ async def _execute(run: Run) -> Ended:
             root.start_soon(listen)
             await _iterate(iterations, recorder, log)
             root.cancel_scope.cancel()
-        return Ended(folder, _judge(folder, log))
+        return _judge(folder, log)
 
 
 async def _iterate(iterations: Sequence[Iteration], recorder: Recorder, log: Any) -> None:
@@ -171,15 +172,21 @@ class Recorder:
         self.narrate(kind, at_ns, facts)
 
 
-def _judge(folder: Path, log: Any) -> Report:
-    """Judge the history as it lies on disk, exactly as `check` will."""
+def _judge(folder: Path, log: Any) -> Ended:
+    """Judge the history as it lies on disk, exactly as `check` will.
+
+    A full disk may take no report: what was found is known all the same.
+    """
     from harness.judging import judge_folder
     from harness.report.write import write_report
 
     report = judge_folder(folder)
-    write_report(report, folder / "report.json")
     log.info("run.judged", verdict=report.verdict)
-    return report
+    try:
+        write_report(report, folder / "report.json")
+    except ReportError as error:
+        return Ended(folder, report, str(error))
+    return Ended(folder, report)
 
 
 def _make_folder(run: Run, run_id: str, scenario: bytes) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,7 @@ from harness.live.view import followed, restore, wanted
 from harness.load.libraries import library_of
 from harness.preparation import prepare_releases, require_faults
 from harness.progress import Narrator
+from harness.report.model import Report
 from harness.results import Tell, announce, collected
 from harness.scenario.attached import host_and_port
 from harness.scenario.client_options import option_of_text
@@ -214,6 +216,8 @@ class Session:
             complain(why)
             return code
         signals.remember()
+        if ended.trouble is not None:
+            return self._show_unwritten(ended.report, ended.folder, ended.trouble, tell)
         tell(folder=ended.folder)
         write_outputs(ended.report, ended.folder, warn)
         try:
@@ -227,6 +231,16 @@ class Session:
             complain(why)
             return code
         return ended.report.exit_code
+
+    def _show_unwritten(self, report: Report, folder: Path, trouble: str, tell: Tell) -> int:
+        """Print a report that could not be written; only a failed run keeps its exit code."""
+        from harness.report.terminal import print_findings
+
+        tell(why=trouble)
+        complain(trouble)
+        with suppress(OSError):
+            print_findings(report, folder, self.console)
+        return worst_exit_code([report.exit_code, EXIT_USAGE])
 
 
 def worst_exit_code(codes: Sequence[int]) -> int:

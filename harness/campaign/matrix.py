@@ -96,8 +96,8 @@ def matrix_command(
     done = conduct(cells, folder, jobs, console)
     runs = tuple(_describe(one, folder) for one in done.outcomes)
     whole = len(runs) == len(cells)
-    write_json(Matrix(columns=tuple(columns), whole=whole, runs=runs), folder / "matrix.json")
     console.print(_table(cells, done.outcomes, [one.exit_code for one in runs]))
+    write_json(Matrix(columns=tuple(columns), whole=whole, runs=runs), folder / "matrix.json")
     console.print(Text(str(folder / "matrix.json")), soft_wrap=True)
     if done.interrupted:
         return EXIT_INTERRUPTED

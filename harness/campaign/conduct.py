@@ -92,6 +92,7 @@ def conduct(
     *,
     quiet: bool = False,
     again: bool = True,
+    on_begin: Callable[[], None] | None = None,
     on_end: Callable[[Outcome], None] | None = None,
 ) -> Conducted:
     """Run what the ledger in `folder` does not have yet, `jobs` at a time at most.
@@ -105,6 +106,8 @@ def conduct(
         console: told of every outcome.
         quiet: tell nothing.
         again: run cells that are disturbed and inconclusive once more, alone.
+        on_begin: called when the folder is ours, before anything runs: what was said there of
+            an earlier campaign is to go.
         on_end: called with every outcome as it comes.
 
     Raises:
@@ -120,6 +123,8 @@ def conduct(
             on_end(outcome)
 
     with open_ledger(folder) as ledger:
+        if on_begin is not None:
+            on_begin()
         known = len(cells) - len(ledger.missing(cells))
         if known and not quiet:
             console.print(Text(f"{known} of {len(cells)} runs were done before", "dim"))

@@ -77,6 +77,48 @@ def test_an_interrupted_matrix_goes_on_without_running_anything_twice(harness: H
     assert harness.leftovers() == []
 
 
+def test_an_older_table_does_not_pass_for_the_one_of_a_matrix_that_was_killed(
+    harness: Harness,
+) -> None:
+    table = harness.folder / "grid" / "matrix.json"
+    table.parent.mkdir()
+    table.write_text('{"whole": true, "runs": []}')
+    name = harness.scenario(TINY, "tiny")
+    process = harness.start("matrix", name, "--out", "grid")
+    assert eventually(lambda: any(table.parent.glob("runs/*/*/events.jsonl")), 60)
+    process.kill()
+    process.communicate(timeout=60)
+    found = json.loads(table.read_text())
+    assert (found["whole"], found["runs"]) == (False, [])
+    assert eventually(lambda: harness.leftovers() == [])
+
+
+def test_nothing_of_an_older_decision_is_left_by_a_check_that_was_interrupted(
+    harness: Harness,
+) -> None:
+    folder = harness.folder / "check"
+    folder.mkdir()
+    older = [folder / f"release.{ending}" for ending in ("json", "html", "md")]
+    for path in older:
+        path.write_text("go")
+    step = harness.folder / "step.md"
+    words = ["release-check", "--candidate", "bundled", "--baseline", "bundled", "--runs", "1"]
+    words += ["--suite", harness.scenario(TINY, "tiny"), "--jobs", "1", "--out", "check"]
+    process = harness.start(*words, env={"GITHUB_STEP_SUMMARY": str(step)})
+    ledger = folder / "campaign.jsonl"
+    assert eventually(lambda: ledger.exists() and ledger.read_text().count("\n") >= 1, 60)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, out
+    assert [path for path in older if path.exists()] == []
+    assert "Not decided: nats-server bundled against bundled" in step.read_text()
+    assert "of 2 runs (1 " in step.read_text()
+
+    result = harness.run(*words)
+    assert "1 of 2 runs were done before" in result.stdout
+    assert all(path.exists() for path in older)
+
+
 def test_what_a_killed_campaign_started_ends_with_it(harness: Harness) -> None:
     names = [harness.scenario(TINY, name) for name in ("one", "two")]
     process = harness.start("matrix", *names, "--jobs", "2", "--out", "grid", "--repeat", "5")

@@ -258,7 +258,10 @@ def run_all(names: Sequence[str], options: Options, console: Console) -> int:
     Raises:
         UsageError: a scenario is wrong, or the backend cannot do what it needs.
     """
+    from harness.campaign.homecoming import bring_home_the_abandoned
+
     announce(names, options.junit)
+    bring_home_the_abandoned(options.reports)
     return prepare_all(names, options, console).run()
 
 

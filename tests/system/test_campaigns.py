@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 from command_line import Harness, eventually
@@ -39,6 +40,53 @@ def test_scenarios_side_by_side_leave_what_each_would_leave_alone(harness: Harne
         folder.name for folder in folders.values()
     }
     assert harness.leftovers() == []
+
+
+def under_load(harness: Harness, count: int) -> bool:
+    """Tell whether the load of so many scenarios has started, side by side."""
+    paths = harness.folder.glob("reports/.side-by-side-*/runs/*/*/events.jsonl")
+    return sum("load.started" in path.read_text() for path in paths) >= count
+
+
+LONG = TINY.replace("recovery: 500ms", "recovery: 20s")
+
+
+def test_scenarios_that_were_interrupted_side_by_side_are_told_as_run(harness: Harness) -> None:
+    names = [harness.scenario(LONG, name) for name in ("one", "two", "three")]
+    process = harness.start("run", *names, "--jobs", "2", "--junit", "all.xml")
+    assert eventually(lambda: under_load(harness, 2), 60)
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, out + errors
+    assert len(harness.reports()) == 2
+    suites = {
+        suite.get("name"): suite for suite in ET.parse(harness.folder / "all.xml").iter("testsuite")
+    }
+    told = {name: ET.tostring(suite, "unicode") for name, suite in suites.items()}
+    ended = "the session ended before this scenario was run"
+    assert {name for name, text in told.items() if ended in text} == {"three"}, told
+    assert all("interrupted" in told[name] for name in ("one", "two"))
+
+
+def test_runs_side_by_side_of_a_session_that_was_killed_come_home_with_the_next(
+    harness: Harness,
+) -> None:
+    names = [harness.scenario(LONG, name) for name in ("one", "two")]
+    process = harness.start("run", *names, "--jobs", "2")
+    assert eventually(lambda: under_load(harness, 1), 60)
+    reports = harness.folder / "reports"
+    living = set(reports.iterdir())
+    harness.run("run", harness.scenario(TINY, "beside"), "--quiet")
+    assert living <= set(reports.iterdir())  # what a session holds that lives is let alone
+    process.kill()
+    process.communicate(timeout=60)
+    assert eventually(lambda: harness.leftovers() == [])
+    result = harness.run("run", harness.scenario(TINY, "after"), "--quiet")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert not any(path.name.startswith(".") for path in reports.iterdir())
+    (home,) = reports.glob("one-*")
+    assert f"{home.relative_to(harness.folder)} is of a session that was killed" in result.stderr
+    assert (home / "events.jsonl").is_file()
 
 
 def test_a_wrong_scenario_keeps_all_from_starting(harness: Harness) -> None:

@@ -26,6 +26,7 @@ from harness.errors import (
     UsageError,
     leading_error,
 )
+from harness.scenario.quantities import MAX_INDEX
 from harness.session import Options, prepare_all
 from harness.signals import ENDING
 from harness.units import human_duration
@@ -76,7 +77,11 @@ def lay_out(
             for column, session in prepared.items():
                 options = replace(session.options, backend=session.choice.backend.name)
                 scenario = options.apply(session.loaded[index].scenario)
-                scenario = scenario.model_copy(update={"seed": scenario.seed + turn})
+                if (seed := scenario.seed + turn) > MAX_INDEX:
+                    raise UsageError(
+                        f"{name}: the seed of run {turn + 1} would be {seed}; at most {MAX_INDEX}"
+                    )
+                scenario = scenario.model_copy(update={"seed": seed})
                 programs = programs_of(scenario, options.backend)
                 cell = Cell(name, scenario, options, column, turn, 0, programs)
                 seen[cell.key] += 1

@@ -69,6 +69,11 @@ class Plan:
     words: str
 
 
+def name_folder(candidate: str, baseline: str) -> str:
+    """Return what the folder of a check is called, of releases that may be paths."""
+    return f"release-{candidate}-against-{baseline}".replace("/", "_")
+
+
 def name_suite(wanted: Sequence[str]) -> tuple[str, ...]:
     """Return the scenarios of suites, which are folders of the shipped ones, or named themselves.
 

@@ -178,6 +178,15 @@ def test_what_a_killed_campaign_started_ends_with_it(harness: Harness) -> None:
     assert eventually(lambda: harness.leftovers() == [])
 
 
+def test_seeds_that_would_be_too_large_are_refused_beforehand(harness: Harness) -> None:
+    name = harness.scenario(TINY, "tiny")
+    words = ("matrix", name, "--seed", str(2**63 - 1), "--repeat", "2", "--out", "grid")
+    result = harness.run(*words)
+    assert result.returncode == 2
+    assert "the seed of run 2 would be 9223372036854775808" in result.stderr
+    assert not (harness.folder / "grid").exists()
+
+
 def test_a_run_that_cannot_start_says_why_in_its_line(harness: Harness) -> None:
     name = harness.scenario(TINY, "tiny")
     result = harness.run("matrix", name, "--server", "9.9.9", "--out", "grid")

@@ -21,12 +21,15 @@ def told_in_a_line(folder: Path, problems: Sequence[str] = ()) -> Iterator[None]
     """Read or judge a run folder in the body; `problems` are what is known to be wrong with it.
 
     Raises:
-        ReportError: the body came upon something that no run leaves behind.
+        ReportError: the body came upon what no run leaves behind, or what it may not read.
     """
     try:
         yield
     except HarnessError:
         raise
+    except OSError as error:
+        what = folder if error.filename is None else error.filename
+        raise ReportError(f"{what}: {error.strerror or error}") from error
     except Exception as error:
         why = "; ".join(problems) or "it is damaged, or the harness has a defect"
         raise ReportError(f"{folder} cannot be judged: {why}: {describe(error)}") from error

@@ -13,6 +13,7 @@ from story import Story
 import harness
 from harness.checks.base import Verdict
 from harness.errors import ReportError
+from harness.history.damage import told_in_a_line
 from harness.history.model import History
 from harness.history.scenario_file import digest_of
 from harness.judging import judge_folder
@@ -121,3 +122,14 @@ def test_a_history_that_is_whole_has_no_problems(tmp_path: Path) -> None:
     leave_noted_run(tmp_path)
     assert History.load(tmp_path).problems == ()
     assert Verdict.PASS.value == judge_folder(tmp_path).verdict
+
+
+def test_what_may_not_be_read_is_named(tmp_path: Path) -> None:
+    def read() -> None:
+        raise PermissionError(13, "Permission denied", str(tmp_path / "messages"))
+
+    with (
+        pytest.raises(ReportError, match=r"^[^\n]*messages: Permission denied$"),
+        told_in_a_line(tmp_path),
+    ):
+        read()

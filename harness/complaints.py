@@ -48,7 +48,7 @@ def _describe_defect(error: Exception) -> str:
             file.write(trace)
     except OSError:
         return f"{what}\n{trace}"
-    return f"{what} (traceback: {name})"
+    return f"{what}. Traceback: {name}"
 
 
 def _say(line: str) -> None:

@@ -35,7 +35,7 @@ def test_a_defect_is_one_line_and_no_verdict(
     said = capsys.readouterr().err
     assert said.startswith("nats-harness: a defect of the harness, please report it: ")
     assert said.count("\n") == 1
-    found = re.search(r"traceback: (.*)\)$", said)
+    found = re.search(r"Traceback: (.*)$", said)
     assert found is not None
     assert "Traceback (most recent call last)" in Path(found[1]).read_text()
 

@@ -27,6 +27,7 @@ from harness.errors import (
     UsageError,
 )
 from harness.judging import judge_folder
+from harness.plain import plain
 from harness.report.model import Report
 from harness.scenario.dump import dump_yaml, plain_scenario
 from harness.scenario.load import load as load_path
@@ -59,7 +60,14 @@ class RunOptions:
     quiet: bool
 
     def argv(self, path: Path) -> list[str]:
-        """Return the command that runs the scenario in a file; it dies with this process."""
+        """Return the command that runs the scenario in a file; it dies with this process.
+
+        Raises:
+            UsageError: the run could not tell in a line where its report is.
+        """
+        reports = str(Path(self.reports).absolute())
+        if plain(reports, keep="") != reports:
+            raise UsageError(f"reports: expected a path that can be printed, found {reports!r}")
         named = {
             "--backend": self.backend,
             "--server": self.server,

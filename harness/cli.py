@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from harness import __version__, cli_releases, signals
 from harness.cli_options import BackendName, Page, Scenarios, make_console
-from harness.errors import EXIT_INTERRUPTED, EXIT_PASS, EXIT_USAGE, HarnessError
-from harness.plain import plain
+from harness.complaints import complain, explain
+from harness.errors import EXIT_INTERRUPTED, EXIT_PASS, EXIT_USAGE
 from harness.scenario.quantities import MAX_INDEX, MAX_REPEAT
 
 app = typer.Typer(
@@ -54,20 +53,17 @@ class SchemaName(StrEnum):
 
 def command() -> int:
     """Run the command line and return its exit code; errors become one clear message."""
-    errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     try:
         code = app(standalone_mode=False)
-    except HarnessError as error:
-        errors.print(plain(f"nats-harness: {error}"))
-        return error.exit_code
     except typer.TyperException as error:
-        errors.print(plain(f"nats-harness: {_word(error.format_message())}"))
+        complain(_word(error.format_message()))
         return EXIT_USAGE
     except (typer.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
-    except OSError as error:
-        errors.print(f"nats-harness: cannot print: {error.strerror}")
-        return EXIT_USAGE
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not pass for a verdict
+        why, code = explain(error)
+        complain(why)
+        return code
     return code if isinstance(code, int) else EXIT_PASS
 
 

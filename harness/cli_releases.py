@@ -100,7 +100,7 @@ def release_check(
     ] = None,
 ) -> int:
     """Decide on a release: exit 0 go, 1 no-go, 4 no-go for a regression, 3 not enough evidence."""
-    from harness.release.check import Plan, command_of, name_suite, release_command
+    from harness.release.check import Plan, command_of, name_folder, name_suite, release_command
     from harness.session import Options
 
     suites = suite or ["release"]
@@ -110,7 +110,7 @@ def release_check(
         runs=runs,
         options=Options(backend.value, page=Page.unless_passed),
         jobs=jobs,
-        folder=out or Path("reports") / f"release-{candidate}-against-{baseline}",
+        folder=out or Path("reports") / name_folder(candidate, baseline),
         words=command_of(
             {"candidate": candidate, "baseline": baseline}, suites, runs, backend.value
         ),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO, cast
 
 import structlog
 
@@ -13,14 +15,17 @@ from harness.errors import ReportError
 
 @contextmanager
 def open_log(path: Path) -> Iterator[structlog.typing.FilteringBoundLogger]:
-    """Yield a logger that appends JSON lines to `path`; ReportError when it cannot be opened."""
+    """Yield a logger that appends JSON lines to `path`; ReportError when it cannot be opened.
+
+    What cannot be written to it is left out: a full disk ends no run by its log.
+    """
     try:
-        file = path.open("a", encoding="utf-8")
+        file = path.open("ab", buffering=0)
     except OSError as error:
         raise ReportError(f"cannot write {path}: {error.strerror}") from error
     with file:
         yield structlog.wrap_logger(
-            structlog.WriteLogger(file),
+            structlog.WriteLogger(cast("TextIO", _Unfailing(file))),
             wrapper_class=structlog.make_filtering_bound_logger(0),
             processors=[
                 structlog.processors.add_log_level,
@@ -29,3 +34,15 @@ def open_log(path: Path) -> Iterator[structlog.typing.FilteringBoundLogger]:
                 structlog.processors.JSONRenderer(),
             ],
         )
+
+
+class _Unfailing(io.TextIOBase):
+    """Write text into a file, as far as the file takes it."""
+
+    def __init__(self, file: io.FileIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._file.write(text.encode(errors="replace"))
+        return len(text)

@@ -15,11 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from rich.console import Console
-
 from harness.clock import wall_time
+from harness.complaints import warn
 from harness.errors import UsageError
-from harness.plain import plain
 from harness.report.model import Report
 from harness.report.outputs import STEP_SUMMARY, tell_github, write_junit
 from harness.report.words import Outcome, Unreported
@@ -144,17 +142,3 @@ def _read(name: str, said: bytes) -> Outcome:
         except ValueError:
             why = "its report cannot be read: it is damaged"
     return Unreported(name, why, run=True, at=wall_time())
-
-
-def warn(message: str) -> None:
-    """Say on stderr what went wrong beside the run, which stands."""
-    _say(f"nats-harness: warning: {message}")
-
-
-def complain(message: str) -> None:
-    """Say on stderr what went wrong."""
-    _say(f"nats-harness: {message}")
-
-
-def _say(line: str) -> None:
-    Console(stderr=True, highlight=False, markup=False).print(plain(line), soft_wrap=True)

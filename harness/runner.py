@@ -20,7 +20,9 @@ from harness import __version__
 from harness.clock import now_ns, wall_time
 from harness.cluster.protocols import Backend
 from harness.errors import ReportError, UsageError, leading_error
+from harness.files import write_whole
 from harness.history.events import EventLog
+from harness.history.scenario_file import SCENARIO, digest_of
 from harness.iteration import Iteration
 from harness.log import open_log
 from harness.report.model import Report
@@ -54,10 +56,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Ended:
-    """A finished run: its folder and its report."""
+    """A finished run: its folder, its report, and why that was not written, if it was not."""
 
     folder: Path
     report: Report
+    trouble: str | None = None
 
 
 def execute(run: Run) -> Ended:
@@ -65,7 +68,7 @@ def execute(run: Run) -> Ended:
 
     Raises:
         UsageError: what was asked for cannot be done, found out while setting up.
-        ReportError: the run folder or the report cannot be written.
+        ReportError: the run folder cannot be written.
     """
     try:
         return anyio.run(_execute, run)
@@ -75,7 +78,8 @@ def execute(run: Run) -> Ended:
 
 async def _execute(run: Run) -> Ended:
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-    folder = _make_folder(run, run_id)
+    scenario = dump_yaml(run.scenario).encode()
+    folder = _make_folder(run, run_id, scenario)
     with (
         open_log(folder / "harness.log") as log,
         EventLog(folder / "events.jsonl") as events,
@@ -93,6 +97,7 @@ async def _execute(run: Run) -> Ended:
             seed=run.scenario.seed,
             reproduce=run.reproduce,
             warnings=list(run.warnings),
+            scenario_sha256=digest_of(scenario),
         )
         iterations = [
             Iteration(
@@ -118,7 +123,7 @@ async def _execute(run: Run) -> Ended:
             root.start_soon(listen)
             await _iterate(iterations, recorder, log)
             root.cancel_scope.cancel()
-        return Ended(folder, _judge(folder, log))
+        return _judge(folder, log)
 
 
 async def _iterate(iterations: Sequence[Iteration], recorder: Recorder, log: Any) -> None:
@@ -167,24 +172,30 @@ class Recorder:
         self.narrate(kind, at_ns, facts)
 
 
-def _judge(folder: Path, log: Any) -> Report:
-    """Judge the history as it lies on disk, exactly as `check` will."""
+def _judge(folder: Path, log: Any) -> Ended:
+    """Judge the history as it lies on disk, exactly as `check` will.
+
+    A full disk may take no report: what was found is known all the same.
+    """
     from harness.judging import judge_folder
     from harness.report.write import write_report
 
     report = judge_folder(folder)
-    write_report(report, folder / "report.json")
     log.info("run.judged", verdict=report.verdict)
-    return report
+    try:
+        write_report(report, folder / "report.json")
+    except ReportError as error:
+        return Ended(folder, report, str(error))
+    return Ended(folder, report)
 
 
-def _make_folder(run: Run, run_id: str) -> Path:
+def _make_folder(run: Run, run_id: str, scenario: bytes) -> Path:
     folder = run.reports / f"{run.scenario.name}-{run_id}"
     try:
         folder.mkdir(parents=True)
-        (folder / "scenario.yaml").write_text(dump_yaml(run.scenario), encoding="utf-8")
-        for name, scenario in replays(run.scenario).items():
-            (folder / name).write_text(dump_yaml(scenario), encoding="utf-8")
+        write_whole(folder / SCENARIO, scenario)
+        for name, replay in replays(run.scenario).items():
+            (folder / name).write_text(dump_yaml(replay), encoding="utf-8")
     except OSError as error:
         raise ReportError(f"cannot write into {run.reports}: {error.strerror}") from error
     return folder

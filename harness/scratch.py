@@ -23,7 +23,7 @@ PREFIX = "nats-harness-held-"
 def scratch() -> Iterator[Path]:
     """Make a folder for the body; sweep away what dead processes left."""
     sweep()
-    folder, lock = _make()
+    folder, lock = hold(_place(), PREFIX)
     try:
         yield folder
     finally:
@@ -33,7 +33,7 @@ def scratch() -> Iterator[Path]:
 def lasting_scratch() -> Path:
     """Return a folder that lasts as long as this process; sweep away what dead ones left."""
     sweep()
-    folder, lock = _make()
+    folder, lock = hold(_place(), PREFIX)
     atexit.register(_remove, folder, lock)
     return folder
 
@@ -45,7 +45,13 @@ def lies_in_scratch(path: Path) -> bool:
 
 def sweep() -> None:
     """Remove the folders that this user's dead processes left; what resists is passed over."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+    for folder in abandoned(_place(), PREFIX):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def abandoned(parent: Path, prefix: str) -> Iterator[Path]:
+    """Yield the folders that this user's dead processes left; each is ours until the next."""
+    for folder in sorted(parent.glob(f"{prefix}*")):
         try:
             lock = _open(folder)
         except OSError:
@@ -53,17 +59,17 @@ def sweep() -> None:
         try:
             if os.fstat(lock).st_uid == os.geteuid():
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
+                yield folder
         except BlockingIOError:
             continue  # its owner lives
         finally:
             os.close(lock)
 
 
-def _make() -> tuple[Path, int]:
-    """Return a new folder and the descriptor whose lock it is held by."""
+def hold(parent: Path, prefix: str) -> tuple[Path, int]:
+    """Return a new folder in `parent` and the descriptor whose lock it is held by."""
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         try:
             lock = _open(folder)
         except FileNotFoundError:
@@ -72,6 +78,10 @@ def _make() -> tuple[Path, int]:
         if os.fstat(lock).st_nlink and folder.exists():
             return folder, lock
         os.close(lock)
+
+
+def _place() -> Path:
+    return Path(tempfile.gettempdir())
 
 
 def _open(folder: Path) -> int:

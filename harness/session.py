@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from harness import signals
 from harness.backends.attach.commands import missing
 from harness.backends.choose import Choice, choose, fitted, name_backend
 from harness.cluster.protocols import Backend, Capability
+from harness.complaints import complain, explain, warn
 from harness.errors import (
     EXIT_FAIL,
     EXIT_INCONCLUSIVE,
@@ -24,7 +26,6 @@ from harness.errors import (
     EXIT_PASS,
     EXIT_REGRESSION,
     EXIT_USAGE,
-    HarnessError,
     UsageError,
 )
 from harness.faults.base import Fault
@@ -33,7 +34,8 @@ from harness.live.view import followed, restore, wanted
 from harness.load.libraries import library_of
 from harness.preparation import prepare_releases, require_faults
 from harness.progress import Narrator
-from harness.results import Tell, announce, collected, complain, warn
+from harness.report.model import Report
+from harness.results import Tell, announce, collected
 from harness.scenario.attached import host_and_port
 from harness.scenario.client_options import option_of_text
 from harness.scenario.compose.images import is_placeholder, is_reference
@@ -208,11 +210,14 @@ class Session:
                         narrate=narrate,
                     )
                 )
-        except HarnessError as error:
-            tell(why=str(error))
-            complain(str(error))
-            return error.exit_code
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not pass for a verdict
+            why, code = explain(error)
+            tell(why=why)
+            complain(why)
+            return code
         signals.remember()
+        if ended.trouble is not None:
+            return self._show_unwritten(ended.report, ended.folder, ended.trouble, tell)
         tell(folder=ended.folder)
         write_outputs(ended.report, ended.folder, warn)
         try:
@@ -222,9 +227,20 @@ class Session:
                 page = write_page_or_warn(ended.report, ended.folder, warn)
             print_places(ended.folder, self.console, page)
         except OSError as error:
-            complain(f"cannot print: {error.strerror}")
-            return EXIT_USAGE
+            why, code = explain(error)
+            complain(why)
+            return code
         return ended.report.exit_code
+
+    def _show_unwritten(self, report: Report, folder: Path, trouble: str, tell: Tell) -> int:
+        """Print a report that could not be written; only a failed run keeps its exit code."""
+        from harness.report.terminal import print_findings
+
+        tell(why=trouble)
+        complain(trouble)
+        with suppress(OSError):
+            print_findings(report, folder, self.console)
+        return worst_exit_code([report.exit_code, EXIT_USAGE])
 
 
 def worst_exit_code(codes: Sequence[int]) -> int:
@@ -242,7 +258,10 @@ def run_all(names: Sequence[str], options: Options, console: Console) -> int:
     Raises:
         UsageError: a scenario is wrong, or the backend cannot do what it needs.
     """
+    from harness.campaign.homecoming import bring_home_the_abandoned
+
     announce(names, options.junit)
+    bring_home_the_abandoned(options.reports)
     return prepare_all(names, options, console).run()
 
 

@@ -11,16 +11,18 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
+from harness.complaints import warn
 from harness.errors import EXIT_PASS, UsageError
 from harness.files import write_whole
-from harness.history.model import EVENTS, SCENARIO
+from harness.history.damage import told_in_a_line
+from harness.history.model import EVENTS
+from harness.history.scenario_file import SCENARIO
 from harness.judging import judge_folder
 from harness.pages.runs import render_set
 from harness.pages.write import PAGE, write_page, write_page_or_warn
 from harness.report.model import Report
 from harness.report.outputs import REPORT, renew_report, write_outputs
 from harness.report.terminal import print_findings, print_places
-from harness.results import warn
 
 SET_PAGE = "runs.html"
 
@@ -51,7 +53,8 @@ def make_page(folders: Sequence[Path], out: Path | None, console: Console) -> in
     """
     runs = list(dict.fromkeys(run for folder in folders for run in _find_runs(folder)))
     if len(runs) == 1 and runs == list(folders):
-        path = write_page(_read_report(runs[0]), runs[0], out)
+        with told_in_a_line(runs[0]):
+            path = write_page(_read_report(runs[0]), runs[0], out)
     else:
         path = out or (folders[0] if len(folders) == 1 else Path()) / SET_PAGE
         links = [_link(run / PAGE, path) for run in runs]

@@ -26,6 +26,7 @@ from harness.errors import (
     UsageError,
     leading_error,
 )
+from harness.scenario.quantities import MAX_INDEX
 from harness.session import Options, prepare_all
 from harness.signals import ENDING
 from harness.units import human_duration
@@ -76,7 +77,11 @@ def lay_out(
             for column, session in prepared.items():
                 options = replace(session.options, backend=session.choice.backend.name)
                 scenario = options.apply(session.loaded[index].scenario)
-                scenario = scenario.model_copy(update={"seed": scenario.seed + turn})
+                if (seed := scenario.seed + turn) > MAX_INDEX:
+                    raise UsageError(
+                        f"{name}: the seed of run {turn + 1} would be {seed}; at most {MAX_INDEX}"
+                    )
+                scenario = scenario.model_copy(update={"seed": seed})
                 programs = programs_of(scenario, options.backend)
                 cell = Cell(name, scenario, options, column, turn, 0, programs)
                 seen[cell.key] += 1
@@ -92,6 +97,7 @@ def conduct(
     *,
     quiet: bool = False,
     again: bool = True,
+    on_begin: Callable[[], None] | None = None,
     on_end: Callable[[Outcome], None] | None = None,
 ) -> Conducted:
     """Run what the ledger in `folder` does not have yet, `jobs` at a time at most.
@@ -105,6 +111,8 @@ def conduct(
         console: told of every outcome.
         quiet: tell nothing.
         again: run cells that are disturbed and inconclusive once more, alone.
+        on_begin: called when the folder is ours, before anything runs: what was said there of
+            an earlier campaign is to go.
         on_end: called with every outcome as it comes.
 
     Raises:
@@ -120,6 +128,8 @@ def conduct(
             on_end(outcome)
 
     with open_ledger(folder) as ledger:
+        if on_begin is not None:
+            on_begin()
         known = len(cells) - len(ledger.missing(cells))
         if known and not quiet:
             console.print(Text(f"{known} of {len(cells)} runs were done before", "dim"))

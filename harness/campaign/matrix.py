@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Literal
@@ -40,7 +41,7 @@ class MatrixRun(BaseModel):
 
 
 class Matrix(BaseModel):
-    """What matrix.json holds; `whole` is false after an interruption."""
+    """What matrix.json holds; `whole` is false until all has run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -93,11 +94,15 @@ def matrix_command(
         UsageError: a scenario is wrong, or cannot be run as a column says.
     """
     cells = lay_out(names, columns, range(repeat), console)
-    done = conduct(cells, folder, jobs, console)
+
+    def write(runs: tuple[MatrixRun, ...], *, whole: bool) -> None:
+        write_json(Matrix(columns=tuple(columns), whole=whole, runs=runs), folder / "matrix.json")
+
+    begin = partial(write, (), whole=False)  # an older table must not pass for this one's
+    done = conduct(cells, folder, jobs, console, on_begin=begin)
     runs = tuple(_describe(one, folder) for one in done.outcomes)
-    whole = len(runs) == len(cells)
-    write_json(Matrix(columns=tuple(columns), whole=whole, runs=runs), folder / "matrix.json")
     console.print(_table(cells, done.outcomes, [one.exit_code for one in runs]))
+    write(runs, whole=len(runs) == len(cells))
     console.print(Text(str(folder / "matrix.json")), soft_wrap=True)
     if done.interrupted:
         return EXIT_INTERRUPTED

@@ -171,7 +171,7 @@ def _judge_run(history: History) -> Iterator[Finding]:
             "interrupted", Verdict.INCONCLUSIVE, f"the run was interrupted by {event.get('by')}"
         )
     for problem in history.problems:
-        yield Finding(name, Verdict.INCONCLUSIVE, problem, "the record of events is not whole")
+        yield Finding(name, Verdict.INCONCLUSIVE, problem, "what the run left behind is not whole")
     if len(history.iterations) < history.repeat:
         yield Finding(
             name,

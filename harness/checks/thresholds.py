@@ -127,12 +127,12 @@ def parse_thresholds(
 ) -> Iterator[tuple[str, str, Metric, Threshold] | Finding]:
     """Yield (metric with labels, condition, metric, threshold), or why one cannot be judged."""
     for selector_text, conditions in (scenario.get("thresholds") or {}).items():
-        for condition in [conditions] if isinstance(conditions, str) else conditions:
+        for condition in conditions if isinstance(conditions, list) else [conditions]:
             try:
                 selector = parse_selector(selector_text)
                 metric = METRICS[selector.metric]
                 threshold = parse_threshold(selector, condition, metric)
-            except (KeyError, ValueError) as error:
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
                 yield Finding(
                     NAME,
                     Verdict.INCONCLUSIVE,

@@ -7,19 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from harness.errors import ReportError, WorkerError
 from harness.history.assemble import WorkerColumns, assemble, read_clients
 from harness.history.columns import read_columns
+from harness.history.damage import told_in_a_line
 from harness.history.events import read_events
 from harness.history.facts import Columns, Event, Iteration
+from harness.history.scenario_file import SCENARIO, find_change, parse_scenario, read_written
 from harness.history.subjects import published_subjects
 from harness.history.tables import STORED
 
 EVENTS = "events.jsonl"
-SCENARIO = "scenario.yaml"
 
 Stored = Mapping[tuple[str, str], Columns]
 
@@ -33,7 +31,7 @@ class History:
         events: all events, in the order they were recorded.
         iterations: one for each that was begun.
         folder: the run folder; None for a history that was made in memory.
-        problems: what is wrong with the record of events itself.
+        problems: what is wrong with the record itself: events, or the scenario.
     """
 
     scenario: Mapping[str, Any]
@@ -64,11 +62,14 @@ class History:
         A record that was cut short is read as far as it goes, and the problem is kept.
 
         Raises:
-            ReportError: the folder holds no run.
+            ReportError: the folder holds no run, or one that is damaged beyond reading.
         """
-        scenario = _read_scenario(run_folder / SCENARIO)
+        written = read_written(run_folder / SCENARIO)
         events, problem = read_events(run_folder / EVENTS)
-        try:
+        changed = find_change(written, events)
+        problems = tuple(one for one in (problem, changed) if one is not None)
+        with told_in_a_line(run_folder, problems):
+            scenario = parse_scenario(run_folder / SCENARIO, written)
             columns = {
                 index: _read_columns(run_folder / "messages" / str(index), _within(events, index))
                 for index in _indices(events)
@@ -78,12 +79,6 @@ class History:
                 for index in _indices(events)
             }
             iterations = _iterations(scenario, events, columns, stored)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ReportError(
-                f"{run_folder / EVENTS}: an event is not as docs/history.md says: "
-                f"{type(error).__name__}: {error}"
-            ) from error
-        problems = () if problem is None else (problem,)
         return cls(scenario, tuple(events), iterations, run_folder, problems)
 
     def of_kind(self, *kinds: str) -> tuple[Event, ...]:
@@ -120,18 +115,6 @@ def _iterations(
         assemble(index, _within(events, index), columns.get(index, {}), subjects, stored.get(index))
         for index in _indices(events)
     )
-
-
-def _read_scenario(path: Path) -> Mapping[str, Any]:
-    try:
-        scenario = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ReportError(f"{path.parent} holds no run: {path.name}: {error.strerror}") from error
-    except (YAMLError, ValueError) as error:
-        raise ReportError(f"{path} cannot be read as YAML") from error
-    if not isinstance(scenario, dict):
-        raise ReportError(f"{path} holds no scenario")
-    return scenario
 
 
 def _read_columns(folder: Path, events: Sequence[Event]) -> dict[str, WorkerColumns]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,11 +15,12 @@ from rich.console import Console
 from rich.text import Text
 
 from harness import __version__
-from harness.campaign.conduct import conduct, lay_out
+from harness.campaign.conduct import WORDS, conduct, lay_out
 from harness.campaign.model import Cell, Outcome, disturbed
 from harness.comparison.compare import compare_runs
 from harness.comparison.model import Comparison, Side
-from harness.errors import EXIT_INTERRUPTED, HarnessError, UsageError
+from harness.complaints import warn
+from harness.errors import EXIT_INTERRUPTED, HarnessError, ReportError, UsageError
 from harness.files import write_whole
 from harness.pages.write import PAGE as RUN_PAGE
 from harness.release.decide import decide
@@ -29,19 +32,20 @@ from harness.release.judge import (
     sum_proofs,
     sum_thresholds,
 )
-from harness.release.markdown import render_summary
+from harness.release.markdown import render_summary, render_undecided
 from harness.release.model import ReleaseCheck, RunLine, SideName
 from harness.release.page import render_check
 from harness.release.terminal import print_check
 from harness.report.model import VerdictName
 from harness.report.outputs import STEP_SUMMARY, append_to_step
 from harness.report.write import write_json
-from harness.results import warn
 from harness.session import Options
 from harness.shipped import find_scenario, shipped_scenarios
 from harness.units import human_duration
 
+JSON = "release.json"
 PAGE = "release.html"
+SUMMARY = "release.md"
 OVERHEAD_S = 6.0  # of a run beside its phases: it starts, drains, audits and is judged
 
 
@@ -63,6 +67,11 @@ class Plan:
     jobs: int
     folder: Path
     words: str
+
+
+def name_folder(candidate: str, baseline: str) -> str:
+    """Return what the folder of a check is called, of releases that may be paths."""
+    return f"release-{candidate}-against-{baseline}".replace("/", "_")
 
 
 def name_suite(wanted: Sequence[str]) -> tuple[str, ...]:
@@ -98,24 +107,45 @@ def release_command(plan: Plan, console: Console) -> int:
     }
     cells = lay_out(plan.suite, columns, range(plan.runs), console)
     console.print(Text(_announce(plan, cells), "dim"), soft_wrap=True)
-    done = conduct(cells, plan.folder, plan.jobs, console)
+    done = conduct(cells, plan.folder, plan.jobs, console, on_begin=partial(_forget, plan.folder))
     if done.interrupted:
-        console.print(
-            f"interrupted after {len(done.outcomes)} of {len(cells)} runs; run it again to go on",
-            soft_wrap=True,
-        )
+        so_far = f"{len(done.outcomes)} of {len(cells)} runs{_count(done.outcomes)}"
+        ended = f"interrupted after {so_far}"
+        console.print(f"{ended}; run it again to go on", soft_wrap=True)
+        _tell_step(render_undecided(tuple(plan.releases[side] for side in SIDES), ended))
         return EXIT_INTERRUPTED
     check = conclude(plan, done.outcomes)
-    write_json(check, plan.folder / "release.json")
     print_check(check, console)
+    write_json(check, plan.folder / JSON)
     page = plan.folder / PAGE
     write_whole(page, render_check(check, dict(_find_pages(check, plan.folder))).encode())
     summary = render_summary(check)
-    write_whole(plan.folder / "release.md", summary.encode())
+    write_whole(plan.folder / SUMMARY, summary.encode())
+    _tell_step(summary)
+    console.print(Text(f"{page}\n{plan.folder / JSON}"), soft_wrap=True)
+    return check.exit_code
+
+
+def _count(outcomes: Sequence[Outcome]) -> str:
+    """Return in brackets how runs went: `` (2 pass, 1 FAIL)``."""
+    counts = Counter(WORDS[one.code][0] for one in outcomes)
+    told = ", ".join(f"{count} {word}" for word, count in counts.most_common())
+    return f" ({told})" if told else ""
+
+
+def _forget(folder: Path) -> None:
+    """Remove what an earlier check in this folder decided: it is not what this one will."""
+    for name in (JSON, PAGE, SUMMARY):
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise ReportError(f"cannot remove {folder / name}: {error.strerror}") from error
+
+
+def _tell_step(summary: str) -> None:
+    """Append to the summary of GitHub's step, if there is one."""
     if step := os.environ.get(STEP_SUMMARY):
         append_to_step(lambda room: summary if len(summary) <= room else "", Path(step), warn)
-    console.print(Text(f"{page}\n{plan.folder / 'release.json'}"), soft_wrap=True)
-    return check.exit_code
 
 
 def conclude(plan: Plan, outcomes: Sequence[Outcome]) -> ReleaseCheck:

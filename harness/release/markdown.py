@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from harness.release.model import ReleaseCheck
 from harness.release.terminal import DECISIONS
@@ -12,6 +12,12 @@ from harness.report.markdown import code_block, escape, points, table
 def render_summary(check: ReleaseCheck) -> str:
     """Return the check in short: the decision, why, limits that were missed, changes."""
     return "\n".join(_lines(check)) + "\n"
+
+
+def render_undecided(releases: Sequence[str], why: str) -> str:
+    """Return what there is to say of a check that decided nothing: of which releases, and why."""
+    pair = " against ".join(releases)
+    return f"### Not decided: nats-server {escape(pair)}\n\n{escape(why)}; nothing was decided.\n"
 
 
 def _lines(check: ReleaseCheck) -> Iterator[str]:

@@ -131,6 +131,13 @@ def test_models_are_held_to_the_rules_of_files(tmp_path: Path) -> None:
         package.run(lame, reports=tmp_path)
 
 
+@pytest.mark.parametrize("name", ["a\nb", "a\tb", "a\x1b[31mb", "a\udc80"])
+def test_reports_where_no_line_can_tell_of_them_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=r"^reports: expected a path that can be printed[^\n]*$"):
+        package.run(SHORT, reports=tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_cannot_be_done_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"there is no nats-server at /no/such"):
         package.run(SHORT, server="/no/such", reports=tmp_path)

@@ -186,3 +186,23 @@ def test_what_cannot_be_done_is_refused_where_it_is_written(
     result = harness.run("run", str(path), "--backend", "local")
     assert_one_clear_message(result, 2)
     assert said in result.stderr
+
+
+UNWRITTEN = """
+import harness.report.write as write
+from harness.errors import ReportError
+def refuse(report, path):
+    raise ReportError(f"cannot write {path}: No space left on device")
+write.write_report = refuse
+"""
+
+
+def test_what_was_found_is_told_where_the_disk_takes_no_report(harness: Harness) -> None:
+    words = ("run", harness.scenario(), "--backend", "local", "--quiet", "--junit", "j.xml")
+    process = harness.start(*words, planted=UNWRITTEN)
+    out, errors = process.communicate(timeout=120)
+    assert process.returncode == 2, out + errors
+    assert "report.json: No space left on device" in errors
+    assert out.startswith("PASS")
+    assert "report.json" not in out
+    assert "No space left on device" in (harness.folder / "j.xml").read_text()

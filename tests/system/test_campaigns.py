@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 from command_line import Harness, eventually
@@ -39,6 +40,53 @@ def test_scenarios_side_by_side_leave_what_each_would_leave_alone(harness: Harne
         folder.name for folder in folders.values()
     }
     assert harness.leftovers() == []
+
+
+def under_load(harness: Harness, count: int) -> bool:
+    """Tell whether the load of so many scenarios has started, side by side."""
+    paths = harness.folder.glob("reports/.side-by-side-*/runs/*/*/events.jsonl")
+    return sum("load.started" in path.read_text() for path in paths) >= count
+
+
+LONG = TINY.replace("recovery: 500ms", "recovery: 20s")
+
+
+def test_scenarios_that_were_interrupted_side_by_side_are_told_as_run(harness: Harness) -> None:
+    names = [harness.scenario(LONG, name) for name in ("one", "two", "three")]
+    process = harness.start("run", *names, "--jobs", "2", "--junit", "all.xml")
+    assert eventually(lambda: under_load(harness, 2), 60)
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, out + errors
+    assert len(harness.reports()) == 2
+    suites = {
+        suite.get("name"): suite for suite in ET.parse(harness.folder / "all.xml").iter("testsuite")
+    }
+    told = {name: ET.tostring(suite, "unicode") for name, suite in suites.items()}
+    ended = "the session ended before this scenario was run"
+    assert {name for name, text in told.items() if ended in text} == {"three"}, told
+    assert all("interrupted" in told[name] for name in ("one", "two"))
+
+
+def test_runs_side_by_side_of_a_session_that_was_killed_come_home_with_the_next(
+    harness: Harness,
+) -> None:
+    names = [harness.scenario(LONG, name) for name in ("one", "two")]
+    process = harness.start("run", *names, "--jobs", "2")
+    assert eventually(lambda: under_load(harness, 1), 60)
+    reports = harness.folder / "reports"
+    living = set(reports.iterdir())
+    harness.run("run", harness.scenario(TINY, "beside"), "--quiet")
+    assert living <= set(reports.iterdir())  # what a session holds that lives is let alone
+    process.kill()
+    process.communicate(timeout=60)
+    assert eventually(lambda: harness.leftovers() == [])
+    result = harness.run("run", harness.scenario(TINY, "after"), "--quiet")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert not any(path.name.startswith(".") for path in reports.iterdir())
+    (home,) = reports.glob("one-*")
+    assert f"{home.relative_to(harness.folder)} is of a session that was killed" in result.stderr
+    assert (home / "events.jsonl").is_file()
 
 
 def test_a_wrong_scenario_keeps_all_from_starting(harness: Harness) -> None:
@@ -77,6 +125,48 @@ def test_an_interrupted_matrix_goes_on_without_running_anything_twice(harness: H
     assert harness.leftovers() == []
 
 
+def test_an_older_table_does_not_pass_for_the_one_of_a_matrix_that_was_killed(
+    harness: Harness,
+) -> None:
+    table = harness.folder / "grid" / "matrix.json"
+    table.parent.mkdir()
+    table.write_text('{"whole": true, "runs": []}')
+    name = harness.scenario(TINY, "tiny")
+    process = harness.start("matrix", name, "--out", "grid")
+    assert eventually(lambda: any(table.parent.glob("runs/*/*/events.jsonl")), 60)
+    process.kill()
+    process.communicate(timeout=60)
+    found = json.loads(table.read_text())
+    assert (found["whole"], found["runs"]) == (False, [])
+    assert eventually(lambda: harness.leftovers() == [])
+
+
+def test_nothing_of_an_older_decision_is_left_by_a_check_that_was_interrupted(
+    harness: Harness,
+) -> None:
+    folder = harness.folder / "check"
+    folder.mkdir()
+    older = [folder / f"release.{ending}" for ending in ("json", "html", "md")]
+    for path in older:
+        path.write_text("go")
+    step = harness.folder / "step.md"
+    words = ["release-check", "--candidate", "bundled", "--baseline", "bundled", "--runs", "1"]
+    words += ["--suite", harness.scenario(TINY, "tiny"), "--jobs", "1", "--out", "check"]
+    process = harness.start(*words, env={"GITHUB_STEP_SUMMARY": str(step)})
+    ledger = folder / "campaign.jsonl"
+    assert eventually(lambda: ledger.exists() and ledger.read_text().count("\n") >= 1, 60)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, out
+    assert [path for path in older if path.exists()] == []
+    assert "Not decided: nats-server bundled against bundled" in step.read_text()
+    assert "of 2 runs (1 " in step.read_text()
+
+    result = harness.run(*words)
+    assert "1 of 2 runs were done before" in result.stdout
+    assert all(path.exists() for path in older)
+
+
 def test_what_a_killed_campaign_started_ends_with_it(harness: Harness) -> None:
     names = [harness.scenario(TINY, name) for name in ("one", "two")]
     process = harness.start("matrix", *names, "--jobs", "2", "--out", "grid", "--repeat", "5")
@@ -86,6 +176,15 @@ def test_what_a_killed_campaign_started_ends_with_it(harness: Harness) -> None:
     process.kill()
     process.communicate(timeout=30)
     assert eventually(lambda: harness.leftovers() == [])
+
+
+def test_seeds_that_would_be_too_large_are_refused_beforehand(harness: Harness) -> None:
+    name = harness.scenario(TINY, "tiny")
+    words = ("matrix", name, "--seed", str(2**63 - 1), "--repeat", "2", "--out", "grid")
+    result = harness.run(*words)
+    assert result.returncode == 2
+    assert "the seed of run 2 would be 9223372036854775808" in result.stderr
+    assert not (harness.folder / "grid").exists()
 
 
 def test_a_run_that_cannot_start_says_why_in_its_line(harness: Harness) -> None:

@@ -7,7 +7,7 @@ from itertools import combinations
 from math import inf
 
 from harness.clock import seconds, to_ns
-from harness.scenario.model import FaultStep, Scenario
+from harness.scenario.model import MAX_FAULTS, FaultStep, Scenario
 from harness.scenario.problems import KeyPath, Problem, suggestion
 from harness.scenario.schedule import plain_steps
 from harness.scenario.stream_rules import check_led
@@ -165,8 +165,11 @@ def check_fault_overlaps(scenario: Scenario, _: Vocabulary) -> Iterator[Problem]
     Only what is certain before the run is refused; a draw that collides is for the run
     to tell.
     """
+    plain = tuple(plain_steps(scenario))
+    if len(plain) > MAX_FAULTS:
+        return  # a problem of its own
     known = []
-    for index, step in plain_steps(scenario):
+    for index, step in plain:
         target = _nodes_of(step, scenario) if step.action in PROCESS_ACTIONS else None
         if target is not None:
             known.append((index, step, target))

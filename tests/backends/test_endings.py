@@ -23,6 +23,7 @@ LIMIT_S = 20.0
 STUBBORN = """#!/bin/sh
 if [ "$1" = --version ]; then echo "nats-server: v2.99.0"; exit 0; fi
 trap '{on_term}' TERM
+trap : USR2
 echo ready
 while :; do sleep 0.02; done
 """
@@ -149,8 +150,7 @@ async def test_a_lame_duck_that_is_killed_by_somebody_else_ended_unasked(
 ) -> None:
     events = Events()
     async with one_server(tmp_path, events) as node:
-        await node.start()
-        await node.wait_healthy(LIMIT_S)
+        await start(node, tmp_path, "exit 0")  # a server without clients would end at once
         await node.lame_duck()
         assert node.pid is not None
         os.kill(node.pid, number)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any
 
 from harness.clock import wall_time
 from harness.complaints import warn
@@ -24,14 +24,42 @@ from harness.report.words import Outcome, Unreported
 
 NOT_RUN = "the session ended before this scenario was run"
 NOT_BEGUN = "the session did not begin; it says why"
+MAX_TOLD_BYTES = 65_536
 NO_WORD = "the run ended without a word; read its log"
 
 
-class Tell(Protocol):
-    """Tell what came of a scenario: its run folder, or why there is no report."""
+class Tell:
+    """Tell what came of a scenario: its run folder, or why there is no report.
+
+    Whatever process of the session tells it, all know; the last word counts.
+    """
+
+    def __init__(self, file: IO[bytes] | None) -> None:
+        """Keep it in an open file; with none, what is told is lost."""
+        self._file = file
+        self._begun: Path | None = None
 
     def __call__(self, *, folder: Path | None = None, why: str | None = None) -> None:
-        """Take note of it, in whatever process of the session."""
+        """Take note of it."""
+        places = {"folder": folder, "begun": self._begun}
+        told = {key: None if path is None else str(path.absolute()) for key, path in places.items()}
+        if self._file is not None:
+            with suppress(OSError):  # then there is no word of it, which is no pass
+                os.ftruncate(self._file.fileno(), 0)
+                os.pwrite(self._file.fileno(), json.dumps({**told, "why": why}).encode(), 0)
+
+    def begin(self, folder: Path) -> None:
+        """Take note of where the run leaves its history, before it has a report."""
+        self._begun = folder
+        self()
+
+    def told(self) -> dict[str, Any]:
+        """Return what was told last; nothing where it was cut short."""
+        if self._file is not None:
+            with suppress(OSError, ValueError):
+                told = json.loads(os.pread(self._file.fileno(), MAX_TOLD_BYTES, 0))
+                return told if isinstance(told, dict) else {}
+        return {}
 
 
 @dataclass
@@ -49,28 +77,19 @@ class Results:
     @contextmanager
     def of(self, index: int) -> Iterator[Tell]:
         """Let one scenario be run in the body, and take in what came of it."""
-        if self.junit is None and self.summary is None:
-            yield _keep_to_oneself
-            return
         try:
             file = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed below
         except OSError as error:
             self._warn_once(f"cannot gather results: {error.strerror}")
-            yield _keep_to_oneself
+            yield Tell(None)
             return
         with file:
-
-            def tell(*, folder: Path | None = None, why: str | None = None) -> None:
-                told = {"folder": None if folder is None else str(folder.absolute()), "why": why}
-                with suppress(OSError):  # then there is no word of it, which is no pass
-                    os.ftruncate(file.fileno(), 0)
-                    os.pwrite(file.fileno(), json.dumps(told).encode(), 0)
-
+            tell = Tell(file)
             name = _name(self.outcomes[index])
             self.outcomes[index] = Unreported(name, NO_WORD, run=True, at=wall_time())
             yield tell
-            file.seek(0)
-            self.outcomes[index] = _read(name, file.read())
+            if self.junit is not None or self.summary is not None:
+                self.outcomes[index] = _read(name, tell.told())
         self.write_junit()
 
     def write_junit(self) -> None:
@@ -120,19 +139,12 @@ def collected(names: Sequence[str], junit: Path | None) -> Iterator[Results]:
         results.tell_github()
 
 
-def _keep_to_oneself(*, folder: Path | None = None, why: str | None = None) -> None:
-    """Tell nobody: nobody asked."""
-
-
 def _name(before: Outcome) -> str:
     return before.scenario if isinstance(before, Unreported) else "unknown"
 
 
-def _read(name: str, said: bytes) -> Outcome:
+def _read(name: str, told: Mapping[str, Any]) -> Outcome:
     """Return the report that a scenario left, or why there is none."""
-    told: dict[str, Any] = {}
-    with suppress(ValueError):  # it was killed while it told: nothing is known
-        told = json.loads(said)
     why = told.get("why") or NO_WORD
     if told.get("folder") is not None:
         try:

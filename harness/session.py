@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 from rich.console import Console
@@ -180,6 +182,8 @@ class Session:
                 with results.of(index) as tell:
                     backend = fitted(self.choice.backend, _needed(one.scenario))
                     codes.append(backend.host(partial(self._run_one, one, backend, tell)))
+                    if codes[-1] > EXIT_SIGNALLED and codes[-1] != EXIT_INTERRUPTED:
+                        _tell_of_signal(one.scenario.name, codes[-1] - EXIT_SIGNALLED, tell)
                 if codes[-1] == EXIT_INTERRUPTED:
                     break
                 if codes[-1] > EXIT_SIGNALLED and not self.options.quiet and wanted(self.console):
@@ -197,7 +201,13 @@ class Session:
         scenario = self.options.apply(loaded.scenario)
         narrator = Narrator(scenario, self.console, quiet=self.options.quiet)
         try:
-            with followed(narrator) as narrate:
+            with followed(narrator) as follow:
+
+                def narrate(kind: str, at_ns: int, facts: dict[str, Any]) -> None:
+                    if kind == "run.started":
+                        tell.begin(self.options.reports / f"{scenario.name}-{facts['run_id']}")
+                    follow(kind, at_ns, facts)
+
                 ended = execute(
                     Run(
                         scenario=scenario,
@@ -241,6 +251,16 @@ class Session:
         with suppress(OSError):
             print_findings(report, folder, self.console)
         return worst_exit_code([report.exit_code, EXIT_USAGE])
+
+
+def _tell_of_signal(name: str, number: int, tell: Tell) -> None:
+    """Say that the process that carried a run out was killed, and how to judge what it left."""
+    by = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+    begun = tell.told().get("begun")
+    why = f"the process that ran it was ended by {by}, so that the run has no verdict"
+    tell(why=why)
+    left = "" if begun is None else f"; judge what it left: nats-harness check {shlex.quote(begun)}"
+    complain(f"{name}: {why}{left}")
 
 
 def worst_exit_code(codes: Sequence[int]) -> int:

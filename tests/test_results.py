@@ -148,3 +148,17 @@ def test_a_scenario_whose_run_raises_is_not_said_to_have_never_been_run(tmp_path
         (found,) = results.outcomes
         assert isinstance(found, Unreported)
         assert found.run
+
+
+def test_where_a_run_leaves_its_history_is_known_although_it_was_killed(tmp_path: Path) -> None:
+    with collected(["one"], tmp_path / "all.xml") as results, results.of(0) as tell:
+        assert tell.told() == {}
+        child = os.fork()
+        if child == 0:
+            tell.begin(tmp_path / "run")
+            os._exit(9)
+        os.waitpid(child, 0)
+        assert tell.told()["begun"] == str(tmp_path / "run")
+        tell(why="it was killed")
+    assert isinstance(results.outcomes[0], Unreported)
+    assert results.outcomes[0].why == "it was killed"

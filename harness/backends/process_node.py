@@ -227,7 +227,7 @@ class ProcessNode(ServerNode):
 
     def _signal_end(self, number: int) -> None:
         if self._process is not None and self.running:
-            self.expect_exit()
+            self.expect_exit_by(number)
             self._process.send_signal(number)
             self._process.send_signal(signal.SIGCONT)
 

@@ -33,7 +33,7 @@ def tail(path: Path, lines: int = LINES) -> list[str]:
 def explain_exit(node: str, returncode: int | None, log: Path, endpoints: Endpoints) -> str:
     """Return how a server ended, the port that was taken if that is why, and its last words."""
     said = tail(log)
-    head = f"{node} {_how(returncode)}"
+    head = f"{node} {how_ended(returncode)}"
     if (taken := _TAKEN.search("\n".join(said))) is not None:
         head = f"{node} could not listen on {_port(taken[1], endpoints)}: it is taken; {head}"
     if not said:
@@ -67,7 +67,8 @@ def size(log: Path) -> int:
         return 0
 
 
-def _how(returncode: int | None) -> str:
+def how_ended(returncode: int | None) -> str:
+    """Return how a process ended, after the name of whose it was."""
     if returncode is None:
         return "was never started"
     if returncode >= 0:

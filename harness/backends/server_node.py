@@ -9,11 +9,12 @@ from pathlib import Path
 
 import anyio
 
+from harness.backends.endings import is_asked
 from harness.backends.process import ChildProcess
 from harness.backends.refusal import complaint_of, refusal_of
 from harness.backends.server_clock import ServerClock
 from harness.backends.server_cpu import ServerCpu
-from harness.backends.server_log import explain_exit, last_error, size
+from harness.backends.server_log import explain_exit, how_ended, last_error, size
 from harness.backends.server_process import Life
 from harness.cluster import answers
 from harness.cluster.command import Completed
@@ -68,6 +69,7 @@ class ServerNode(ABC):
         self._cpu = ServerCpu(self)
         self._server_name = name
         self._may_exit = False
+        self._asked: list[int] = []
         self._may_refuse = False
         self._refused: str | None = None
         self._ended_unasked = False
@@ -162,7 +164,7 @@ class ServerNode(ABC):
 
     @property
     def ended_unasked(self) -> bool:
-        """Tell whether its process ended although nobody had declared that it may."""
+        """Tell whether its process ended otherwise than by what the harness sent it."""
         return self._ended_unasked
 
     @abstractmethod
@@ -305,17 +307,22 @@ class ServerNode(ABC):
     async def lame_duck(self) -> None:
         """Ask the server to enter lame duck mode (SIGUSR2), at the end of which it exits."""
         self._require_process()
-        self.expect_exit()
-        await self._send(signal.SIGUSR2)
+        await self._ask(signal.SIGUSR2)
 
     async def wait_exit(self, limit_s: float) -> Exit:
-        """Return how the process ended; FaultError when it has not within the limit."""
+        """Return how the process ended.
+
+        Raises:
+            FaultError: it has not within the limit, or it ended unasked.
+        """
         life = self.life
         if life is None:
             raise FaultError(f"{self.name} was never started")
         with anyio.move_on_after(limit_s):
             ended = await life.wait()
             self.record_exit()
+            if self._ended_unasked:
+                raise FaultError(f"{self.name} {how_ended(ended.returncode)}{self._unlike()}")
             return ended
         raise FaultError(f"{self.name} has not exited within {limit_s:g} s")
 
@@ -330,8 +337,13 @@ class ServerNode(ABC):
         )
 
     def expect_exit(self) -> None:
-        """Declare that the process may end from now on until it is started again."""
+        """Declare that it is about to be asked to end; how it may depends on the signal."""
         self._may_exit = True
+
+    def expect_exit_by(self, number: int) -> None:
+        """Declare that the process may end as this signal ends it, until it is started again."""
+        self.expect_exit()
+        self._asked.append(number)
 
     async def require_alive(self) -> None:
         """Raise ServerError with its last log lines when its process has ended."""
@@ -364,6 +376,7 @@ class ServerNode(ABC):
             node=self.name,
             returncode=ended.returncode,
             expected=not self._ended_unasked,
+            asked=[signal.Signals(number).name for number in self._asked],
         )
 
     async def gone(self) -> None:
@@ -383,6 +396,7 @@ class ServerNode(ABC):
         await self.gone()  # its end is certain, but may not be stamped yet
         self.record_exit()
         self._may_exit = self._ended_unasked = False
+        self._asked = []
         self._said_bytes = size(self._log)
 
     def _note_start(self, pid: int, *, watched: bool = False, on_device: bool = False) -> None:
@@ -396,8 +410,11 @@ class ServerNode(ABC):
         )
 
     def _note_exit(self) -> None:
+        life = self.life
+        assert life is not None  # it ended just now
+        assert life.returncode is not None
         refused = self._may_refuse and self._refusal() is not None
-        self._ended_unasked = not (self._may_exit or refused)
+        self._ended_unasked = not (is_asked(life.returncode, self._asked) or refused)
         self._on_exit()
 
     def _refusal(self) -> str | None:
@@ -409,6 +426,13 @@ class ServerNode(ABC):
 
     async def _end(self, number: int, limit_s: float) -> Exit:
         self._require_process()
-        self.expect_exit()
-        await self._send(number)
+        await self._ask(number)
         return await self.wait_exit(limit_s)
+
+    async def _ask(self, number: int) -> None:
+        self.expect_exit_by(number)  # first: its end may be told before it is known to be sent
+        await self._send(number)
+
+    def _unlike(self) -> str:
+        asked = " or ".join(signal.Signals(number).name for number in self._asked)
+        return f", as no server does on {asked}" if asked else ", unasked"

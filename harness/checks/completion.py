@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from harness.checks.base import Case, Check, Finding, Result, Verdict
 from harness.history.facts import Iteration
@@ -13,12 +14,13 @@ NAME = "completion"
 def judge_completion(case: Case) -> Result:
     """Judge how an iteration ended.
 
-    A server that exited without being asked fails the run, whenever it was; so does one that
-    ran already and restarted while no fault held on it. One of these that did not answer
-    any more at the end makes it inconclusive, since nobody knows what became of it; so does
-    what could not be taken away at the end: the next run may meet it. Anything
-    else that broke the iteration off (a worker's death, trouble of the harness, a crash
-    that left no trace but the missing end) makes it inconclusive.
+    A server that exited without being asked, or otherwise than a server does when it is asked
+    to, fails the run, whenever it was; so does one that ran already and restarted while no
+    fault held on it. One of these that did not answer any more at the end makes it
+    inconclusive, since nobody knows what became of it; so does what could not be taken away
+    at the end: the next run may meet it. Anything else that broke the iteration off (a
+    worker's death, trouble of the harness, a crash that left no trace but the missing end)
+    makes it inconclusive.
     """
     iteration = case.iteration
     findings = [
@@ -26,7 +28,7 @@ def judge_completion(case: Case) -> Result:
             NAME,
             Verdict.FAIL,
             f"server {event.get('node')} exited unasked with code {event.get('returncode')} "
-            f"after {iteration.relative_s(event['at_ns']):.3f} s",
+            f"after {iteration.relative_s(event['at_ns']):.3f} s{_unlike(event)}",
             f"read the end of servers/{iteration.index}/{event.get('node')}.log",
         )
         for event in iteration.of_kind("server.exited")
@@ -77,6 +79,12 @@ def judge_completion(case: Case) -> Result:
     if not findings and iteration.collected:
         findings.append(Finding(NAME, Verdict.PASS, "every phase ran to its end"))
     return Result(findings=tuple(findings))
+
+
+def _unlike(event: Mapping[str, Any]) -> str:
+    """Say what the server had been asked by, if it was."""
+    asked = " or ".join(event.get("asked") or ())
+    return f", as no server does on {asked}" if asked else ""
 
 
 def _judge_silence(iteration: Iteration) -> Iterator[Finding]:

@@ -215,7 +215,11 @@ class Node(Protocol):
         """Ask the server to enter lame duck mode (SIGUSR2)."""
 
     async def wait_exit(self, limit_s: float) -> Exit:
-        """Return how the process ended; FaultError when it has not within the limit."""
+        """Return how the process ended.
+
+        FaultError when it has not within the limit, or ended otherwise than what it was sent
+        ends a server.
+        """
 
     async def responds(self, limit_s: float) -> bool:
         """Tell whether the monitoring port answers a request within the limit."""
@@ -239,7 +243,7 @@ class Node(Protocol):
         """Run a command of the user's for this node; FaultError when it cannot be run."""
 
     def expect_exit(self) -> None:
-        """Declare that the process may end from now on until it is started again."""
+        """Declare that it is about to be asked to end: it serves nobody until its next start."""
 
 
 class Cluster(Protocol):

@@ -56,6 +56,9 @@ class LameDuck(Fault):
             raise FaultError(f"{node.name} still takes clients {EFFECT_LIMIT_S:g} s after SIGUSR2")
 
         async def look(node: Node) -> None:
+            if not node.running:  # by itself, or it would be an error
+                strike.held(node, describe_exit(await node.wait_exit(EFFECT_LIMIT_S)))
+                return
             if await node.accepts_clients(CONNECT_LIMIT_S):
                 raise FaultError(f"{node.name} takes clients again")
             strike.held(node, "still takes no new client connections")

@@ -7,7 +7,7 @@ from itertools import combinations
 from math import inf
 
 from harness.clock import seconds, to_ns
-from harness.scenario.model import FaultStep, Scenario
+from harness.scenario.model import MAX_FAULTS, FaultStep, Scenario
 from harness.scenario.problems import KeyPath, Problem, suggestion
 from harness.scenario.schedule import plain_steps
 from harness.scenario.stream_rules import check_led
@@ -35,6 +35,7 @@ PROCESS_ACTIONS = frozenset(
         "slow-disk",
     }
 )
+PROVEN_S = 0.1  # within which a reset is usually proven
 JOINTS = ("gateways", "leafnodes")  # what `between` may ask for that not every cluster has
 _GIVEN_BY = {"gateways": "clusters", "leafnodes": "leafnodes"}
 _ENDS_BY_ITSELF = frozenset(
@@ -165,8 +166,11 @@ def check_fault_overlaps(scenario: Scenario, _: Vocabulary) -> Iterator[Problem]
     Only what is certain before the run is refused; a draw that collides is for the run
     to tell.
     """
+    plain = tuple(plain_steps(scenario))
+    if len(plain) > MAX_FAULTS:
+        return  # a problem of its own
     known = []
-    for index, step in plain_steps(scenario):
+    for index, step in plain:
         target = _nodes_of(step, scenario) if step.action in PROCESS_ACTIONS else None
         if target is not None:
             known.append((index, step, target))
@@ -178,6 +182,44 @@ def check_fault_overlaps(scenario: Scenario, _: Vocabulary) -> Iterator[Problem]
         if shared is not None:
             told.add((first, second))
             yield Problem(("faults", second, "at"), _overlap_message(one, other, shared))
+
+
+def check_fault_doors(scenario: Scenario, _: Vocabulary) -> Iterator[Problem]:
+    """Nothing is reset behind a door that is shut: who resets has to see new connections taken.
+
+    Only what is certain before the run is refused.
+    """
+    plain = tuple(plain_steps(scenario))
+    if len(plain) > MAX_FAULTS:
+        return  # a problem of its own
+    shut = [one for _, one in plain if one.action == "refuse"]
+    told: set[int] = set()
+    for index, step in plain:
+        if step.action != "reset" or index in told:
+            continue
+        for door in shut:
+            if _within(step, door) and (shared := _surely_reset(step, door, scenario)) is not None:
+                told.add(index)
+                until = "" if door.duration is None else f" until {format_duration(_end(door))}"
+                message = (
+                    f"{step.name!r} is proven by new connections to {shared}, which {door.name!r} "
+                    f"refuses{until}; leave a gap"
+                )
+                yield Problem(("faults", index, "at"), message)
+                break
+
+
+def _within(step: FaultStep, door: FaultStep) -> bool:
+    return door.at < step.at and step.at + PROVEN_S < _end(door)
+
+
+def _surely_reset(step: FaultStep, door: FaultStep, scenario: Scenario) -> str | None:
+    """Return how to name what is surely both reset and shut to the same; None if it may not be."""
+    whose = {getattr(step, "between", "all"), getattr(door, "between", "all")}
+    hit, kept = _nodes_of(step, scenario), _nodes_of(door, scenario)
+    if len(whose - {"all"}) > 1 or hit is None or kept is None:
+        return None
+    return _surely_shared(hit, kept)
 
 
 def _nodes_of(step: FaultStep, scenario: Scenario) -> Nodes | None:

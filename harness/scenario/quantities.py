@@ -13,6 +13,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
+from harness.scenario.problems import expectation, show
 from harness.units import (
     BYTES,
     format_bit_rate,
@@ -62,7 +63,7 @@ def read_duration(text: object) -> float:
     """Return seconds, in whole nanoseconds and at most a day; ValueError otherwise."""
     seconds = _read(parse_duration, text)
     if seconds > MAX_DURATION_S:
-        raise ValueError(f"expected a duration of at most 24h, found {text!r}")
+        raise ValueError(f"expected a duration of at most 24h, found {show(text)}")
     return round(seconds * _NS_PER_S) / _NS_PER_S
 
 
@@ -70,7 +71,7 @@ def read_signed_duration(text: object) -> float:
     """Return seconds, in whole microseconds, at most a year each way; ValueError otherwise."""
     seconds = _read(parse_signed_duration, text)
     if abs(seconds) > MAX_SIGNED_DURATION_S:
-        raise ValueError(f"expected a duration of at most 8760h either way, found {text!r}")
+        raise ValueError(f"expected a duration of at most 8760h either way, found {show(text)}")
     return round(seconds * _US_PER_S) / _US_PER_S
 
 
@@ -78,7 +79,7 @@ def read_rate(text: object) -> float:
     """Return events per second, at least one an hour; ValueError otherwise."""
     rate = _read(parse_rate, text)
     if rate < MIN_RATE_PER_S:
-        raise ValueError(f"expected a rate of at least 1/h, found {text!r}")
+        raise ValueError(f"expected a rate of at least 1/h, found {show(text)}")
     return rate
 
 
@@ -86,7 +87,7 @@ def read_size(text: object) -> int:
     """Return bytes, at most 1GiB; ValueError otherwise."""
     size = _read(parse_size, text)
     if size > MAX_SIZE_BYTES:
-        raise ValueError(f"expected a size of at most 1GiB, found {text!r}")
+        raise ValueError(f"expected a size of at most 1GiB, found {show(text)}")
     return size
 
 
@@ -103,7 +104,7 @@ def read_cpus(value: object) -> float:
     if isinstance(value, str):
         return read_share(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
-        raise ValueError(f"expected a share of one CPU, such as 10% or 0.1, found {value!r}")
+        raise ValueError(f"expected a share of one CPU, such as 10% or 0.1, found {show(value)}")
     return float(value)
 
 
@@ -116,7 +117,7 @@ def read_offset(value: object) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_SIZE_BYTES:
         raise ValueError(
             f"expected a number of bytes, such as 512 or 4KiB, or a share of the file's size, "
-            f"such as 50%, found {value!r}"
+            f"such as 50%, found {show(value)}"
         )
     return value
 
@@ -130,7 +131,7 @@ def read_bit_rate(text: object) -> float:
     """Return bytes per second, from 1kbit to 100Gbit; ValueError otherwise."""
     rate = _read(parse_bit_rate, text)
     if not MIN_BYTES_PER_S <= rate <= MAX_BYTES_PER_S:
-        raise ValueError(f"expected a bit rate from 1kbit to 100Gbit, found {text!r}")
+        raise ValueError(f"expected a bit rate from 1kbit to 100Gbit, found {show(text)}")
     return rate
 
 
@@ -163,7 +164,10 @@ def write_rate(rate: float) -> str:
 
 def _read(parse: Callable[[object], _Number], text: object) -> _Number:
     if isinstance(text, str) and (len(text) > _MAX_CHARACTERS or not text.isascii()):
-        parse("")  # raises, and names what is expected
+        try:
+            parse("")  # names what is expected
+        except ValueError as error:
+            raise ValueError(f"expected {expectation(error)[0]}, found {show(text)}") from None
     return parse(text)
 
 

@@ -19,6 +19,7 @@ from harness.scenario.cluster_rules import (
 )
 from harness.scenario.compose_rules import check_compose_keys, check_compose_names
 from harness.scenario.fault_rules import (
+    check_fault_doors,
     check_fault_names,
     check_fault_overlaps,
     check_fault_pasts,
@@ -196,6 +197,7 @@ RULES = (
     Rule(check_fault_windows, frozenset({"phases", "faults"})),
     Rule(check_fault_pasts, frozenset({"phases", "faults"})),
     Rule(check_fault_overlaps, frozenset({"cluster", "phases", "faults"})),
+    Rule(check_fault_doors, frozenset({"cluster", "phases", "faults"})),
     Rule(check_occurrence_names, frozenset({"faults"})),
     Rule(check_holds, frozenset({"faults"})),
     Rule(check_repeats, frozenset({"phases", "faults"})),

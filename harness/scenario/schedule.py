@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import islice
 
 from harness.clock import seconds, to_ns
 from harness.scenario.draw import draw
@@ -41,11 +42,17 @@ def schedule(scenario: Scenario, index: int) -> tuple[FaultStep, ...]:
 
 
 def plain_steps(scenario: Scenario) -> Iterator[tuple[int, FaultStep]]:
-    """Yield the faults that do not depend on the dice, each with its place in `faults`."""
-    for place, step in enumerate(scenario.faults):
-        if isinstance(step, FaultStep):
-            for one in occurrences(step, scenario.phases.fault):
-                yield place, one
+    """Yield the faults that do not depend on the dice, each with its place in `faults`.
+
+    Where there are more than a scenario may have, one too many.
+    """
+    plain = (
+        (place, one)
+        for place, step in enumerate(scenario.faults)
+        if isinstance(step, FaultStep)
+        for one in occurrences(step, scenario.phases.fault)
+    )
+    return islice(plain, MAX_FAULTS + 1)
 
 
 def certain_fault_s(scenario: Scenario) -> float:

@@ -45,20 +45,21 @@ def check_repeats(scenario: Scenario, _: Vocabulary) -> Iterator[Problem]:
     for index, step in enumerate(scenario.faults):
         if not isinstance(step, FaultStep):
             continue
+        path: KeyPath = ("faults", index)
         if step.repeat_every is None:
             total += 1
             if step.times is not None:
                 message = "says how often at most, so it needs repeat_every beside it"
-                yield Problem(("faults", index, "times"), message, at_key=True)
-            continue
-        message = _repeat_problem(step, scenario.phases.fault)
-        if message:
-            yield Problem(("faults", index, "repeat_every"), message)
-            continue
-        total += how_often(step, scenario.phases.fault)
+                yield Problem((*path, "times"), message, at_key=True)
+        else:
+            path = (*path, "repeat_every")
+            message = _repeat_problem(step, scenario.phases.fault)
+            if message:
+                yield Problem(path, message)
+                continue
+            total += how_often(step, scenario.phases.fault)
         if total > MAX_FAULTS:
-            message = f"{total} faults in one run; a scenario has at most {MAX_FAULTS}"
-            yield Problem(("faults", index, "repeat_every"), message)
+            yield Problem(path, f"{total} faults in one run; a scenario has at most {MAX_FAULTS}")
             return
 
 

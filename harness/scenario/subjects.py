@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 ONE, REST = "*", ">"
 
@@ -53,6 +54,51 @@ def overlap(one: str, other: str) -> bool:
         if a != b and ONE not in (a, b):
             return False
     return len(left) == len(right)
+
+
+class Patterns:
+    """Many patterns, as a tree of their tokens; `overlapping` finds one without trying each."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self._root = _Branch()
+        for pattern in patterns:
+            branch = self._root
+            for token in pattern.split("."):
+                branch = branch.after.setdefault(token, _Branch())
+            branch.pattern = pattern
+
+    def overlapping(self, other: str) -> str | None:
+        """Return one of the patterns that overlaps another; None when none does."""
+        branches = [self._root]
+        for token in other.split("."):
+            for branch in branches:
+                if REST in branch.after:
+                    return branch.after[REST].pattern
+            if token == REST:
+                return next(
+                    (one.first() for branch in branches for one in branch.after.values()), None
+                )
+            if token == ONE:
+                branches = [one for branch in branches for one in branch.after.values()]
+            else:
+                fitting = (branch.after.get(one) for branch in branches for one in (token, ONE))
+                branches = [one for one in fitting if one is not None]
+        return next((one.pattern for one in branches if one.pattern is not None), None)
+
+
+@dataclass
+class _Branch:
+    """What patterns have in common up to a token, and the one that ends there, if one does."""
+
+    after: dict[str, _Branch] = field(default_factory=dict)
+    pattern: str | None = None
+
+    def first(self) -> str | None:
+        """Return a pattern that ends here or further on."""
+        branch = self
+        while branch.pattern is None:
+            branch = next(iter(branch.after.values()))
+        return branch.pattern
 
 
 def concrete(pattern: str, word: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from harness.errors import ScenarioError
 from harness.scenario.metrics import LABEL_VALUES, MORE_THAN_CHANCES, Metric, Need
 from harness.scenario.model import Phases, Scenario, WorkloadSpec
-from harness.scenario.problems import KeyPath, Problem, suggestion
+from harness.scenario.problems import KeyPath, Problem, show, suggestion
 from harness.scenario.schedule import family, plain_steps
 from harness.scenario.stream_rules import group_names, stream_names
 from harness.scenario.thresholds import Selector, Threshold, parse_selector, parse_threshold
@@ -58,7 +58,7 @@ def _parse(text: str, condition: str, metrics: Mapping[str, Metric]) -> Threshol
 
 
 def _unknown_metric(selector: Selector, metrics: Mapping[str, Metric]) -> str:
-    return f"unknown metric {selector.metric!r}{suggestion(selector.metric, metrics)}"
+    return f"unknown metric {show(selector.metric)}{suggestion(selector.metric, metrics)}"
 
 
 def check_thresholds(scenario: Scenario, vocabulary: Vocabulary) -> Iterator[Problem]:
@@ -102,7 +102,7 @@ def _check_condition(
         threshold.limit,
     )
     if key in seen:
-        yield f"the condition {condition!r} is given twice"
+        yield f"the condition {show(condition)} is given twice"
     seen.add(key)
 
 
@@ -121,19 +121,19 @@ def _check_breakable(threshold: Threshold, metric: Metric) -> Iterator[str]:
     always = {"<": limit > most, "<=": limit >= most, ">=": limit <= 0}
     never = {"<": limit <= 0, ">": limit >= most, ">=": limit > most, "==": limit > most}
     if always.get(threshold.operator):
-        yield f"{threshold.text!r} always holds, so it checks nothing{why}"
+        yield f"{show(threshold.text)} always holds, so it checks nothing{why}"
     elif never.get(threshold.operator):
-        yield f"{threshold.text!r} never holds{why}"
+        yield f"{show(threshold.text)} never holds{why}"
 
 
 def _check_selector(selector: Selector, metric: Metric, scenario: Scenario) -> Iterator[str]:
     for label, value in selector.labels.items():
         if label not in metric.labels:
-            yield f"{metric.name} has no label {label!r}{suggestion(label, metric.labels)}"
+            yield f"{metric.name} has no label {show(label)}{suggestion(label, metric.labels)}"
             continue
         values = _values_of(label, scenario)
         if value not in values:
-            yield f"label {label!r} has no value {value!r}{suggestion(value, values)}"
+            yield f"label {label!r} has no value {show(value)}{suggestion(value, values)}"
 
 
 def _values_of(label: str, scenario: Scenario) -> tuple[str, ...]:

@@ -69,9 +69,9 @@ def parse_selector(text: str) -> Selector:
     for part in (match["labels"] or "").split(",") if match["labels"] is not None else ():
         label, separator, value = (piece.strip() for piece in part.partition(":"))
         if not (label and separator and value):
-            raise ValueError(f"expected label:value inside the braces, found {part.strip()!r}")
+            raise ValueError(f"expected label:value inside the braces, found {show(part.strip())}")
         if label in labels:
-            raise ValueError(f"label {label!r} is given twice")
+            raise ValueError(f"label {show(label)} is given twice")
         labels[label] = value
     return Selector(text, match["metric"], MappingProxyType(labels))
 
@@ -100,7 +100,7 @@ def parse_threshold(selector: Selector, condition: str, metric: Metric) -> Thres
     statistic = match["statistic"]
     if statistic not in metric.statistics:
         hint = suggestion(statistic, metric.statistics)
-        raise ValueError(f"{metric.name} has no statistic {statistic!r}{hint}")
+        raise ValueError(f"{metric.name} has no statistic {show(statistic)}{hint}")
     limit = _parse_limit(match["limit"], statistic, metric)
     return Threshold(selector, statistic, match["operator"], limit, condition.strip())
 
@@ -120,10 +120,10 @@ def _parse_limit(text: str, statistic: str, metric: Metric) -> float:
             return float(percent[1]) / 100
         if _NUMBER.fullmatch(text):
             return float(text)
-        raise ValueError(f"expected a share such as 1% or 0.01 for ratio, found {text!r}")
+        raise ValueError(f"expected a share such as 1% or 0.01 for ratio, found {show(text)}")
     if statistic in ("count", "n", "censored") or metric.unit == "attempts":
         if _NUMBER.fullmatch(text) is None:
-            raise ValueError(f"expected a plain number for {statistic}, found {text!r}")
+            raise ValueError(f"expected a plain number for {statistic}, found {show(text)}")
         return float(text)
     return read_duration(text)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from harness.backends.docker.node import ContainerNode
 from harness.backends.docker.service import Stopping
 from harness.backends.docker.services import shown
 from harness.cluster.protocols import Address, Endpoints
-from harness.errors import EngineError, ServerError
+from harness.errors import EngineError, FaultError, ServerError
 
 pytestmark = pytest.mark.anyio
 
@@ -63,6 +65,7 @@ class Node:
         starts: bool = True,
         gone: bool = False,
         tells: bool = True,
+        stopping: Stopping = Stopping(),  # noqa: B008 - it is frozen
         log: Path = Path("n1.log"),
     ) -> None:
         self.events: list[dict[str, Any]] = []
@@ -79,7 +82,7 @@ class Node:
             version="2.15.1",
             config=shown([]),
             container=container,
-            stopping=Stopping(),
+            stopping=stopping,
             log=log,
             exits=exits,
             plug=plug,
@@ -142,6 +145,61 @@ async def test_a_server_whose_links_cannot_be_reached_says_that(
     made = Node(gone=True, tells=False, log=tmp_path / "n1.log")
     with pytest.raises(ServerError, match="4711 is not to be found"):
         await made.node.start()
+
+
+class AskedContainer(DyingContainer):
+    """A container that ends by one signal, with a code of the Engine's."""
+
+    def __init__(self, exits: Exits, ends_by: int, code: int) -> None:
+        super().__init__(exits, starts=True)
+        self.ends_by, self.code = ends_by, code
+
+    async def start(self) -> int:
+        return 0
+
+    async def signal(self, number: int, kind: type[Exception] = EngineError) -> None:
+        del kind
+        if number == self.ends_by:
+            self.exits.note(Told(self.id, at_ns=17, code=self.code, frozen=None))
+
+
+@pytest.mark.parametrize(
+    ("act", "ends_by", "code", "expected"),
+    [
+        ("stop", signal.SIGTERM, 0, True),
+        ("stop", signal.SIGTERM, 1, True),
+        ("stop", signal.SIGTERM, 143, True),
+        ("stop", signal.SIGTERM, 2, False),
+        ("stop", signal.SIGTERM, 137, False),
+        ("stop", signal.SIGTERM, 139, False),
+        ("kill", signal.SIGKILL, 137, True),
+        ("kill", signal.SIGKILL, 1, False),
+        ("end_now", signal.SIGTERM, 1, True),
+        ("end_now", signal.SIGTERM, 139, False),
+        ("end_now", signal.SIGKILL, 137, True),
+    ],
+)
+async def test_a_container_ends_as_asked_only_by_what_it_was_sent(
+    act: str, ends_by: int, code: int, expected: bool
+) -> None:
+    made = Node()
+    made.node.container = asked = AskedContainer(made.node._exits, ends_by, code)  # type: ignore[assignment]
+    await made.node.start()
+    with (
+        nullcontext() if expected or act == "end_now" else pytest.raises(FaultError, match="as no")
+    ):
+        await getattr(made.node, act)(0.05)
+    assert asked.id == "c1"
+    (ended,) = made.exits()
+    assert ended["expected"] is expected
+
+
+async def test_a_container_that_is_killed_after_its_grace_ended_as_asked() -> None:
+    made = Node(stopping=Stopping(grace_s=0.01))
+    made.node.container = AskedContainer(made.node._exits, signal.SIGKILL, 137)  # type: ignore[assignment]
+    await made.node.start()
+    assert (await made.node.stop(5.0)).returncode == -9
+    assert made.exits()[0]["expected"]
 
 
 def names_in(folder: Path) -> list[str]:

@@ -199,6 +199,18 @@ def test_a_server_that_exits_unasked_fails_the_run() -> None:
     assert judge(story.history()).exit_code == 1
 
 
+def test_a_server_that_crashes_when_it_is_asked_to_end_fails_the_run() -> None:
+    story = Story().core()
+    story.event(
+        5.0, "server.exited", node="n2", returncode=2, expected=False, asked=["SIGTERM", "SIGKILL"]
+    )
+    verdict, detail = only("completion", story)
+    assert verdict is Verdict.FAIL
+    assert detail.endswith(
+        "unasked with code 2 after 5.000 s, as no server does on SIGTERM or SIGKILL"
+    )
+
+
 def test_a_server_that_exits_as_asked_is_fine() -> None:
     story = Story().core()
     story.event(5.0, "server.exited", node="n2", returncode=0, expected=True)

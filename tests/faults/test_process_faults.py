@@ -151,6 +151,33 @@ async def test_a_lame_duck_that_outlives_its_duration_is_stopped_and_started() -
     assert diary[2:] == ["n1 stop", "n1 start", "n1 healthy"]
 
 
+async def test_a_lame_duck_that_ended_within_its_duration_is_held_to_how_it_ended() -> None:
+    node, other, _ = two_nodes()
+    strike, events = make_strike(node, other)
+    async with strike_with(make_fault("lame-duck", duration="1s"), strike):
+        node.running = False
+        (look,) = strike.looks
+        await look.take()
+        assert sorted(events.proofs("held")) == [
+            "n1: exited with code 0",
+            "n2: still takes no new client connections",
+        ]
+        node.crashes = True
+        with pytest.raises(FaultError, match="n1 was ended by SIGSEGV"):
+            await look.take()
+        node.crashes = False
+
+
+async def test_a_lame_duck_that_crashes_is_waited_for_in_vain() -> None:
+    node, _, _ = two_nodes(crashes=True)
+    strike, events = make_strike(node)
+    fault = make_fault("lame-duck")
+    async with strike_with(fault, strike):
+        with pytest.raises(FaultError, match="n1 was ended by SIGSEGV"):
+            await fault.hold(strike, 0)
+    assert events.proofs("effect") == ["n1: takes no new client connections"]
+
+
 async def test_a_lame_duck_that_still_takes_clients_is_none() -> None:
     node, _, _ = two_nodes(accepts_when_lame=True)
     strike, events = make_strike(node)

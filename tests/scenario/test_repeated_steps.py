@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from harness.scenario.dump import dump_yaml
@@ -73,6 +75,36 @@ def test_without_a_fault_phase_the_number_of_times_says_when_to_stop(read, edite
 def test_a_repetition_that_makes_no_sense_is_refused(refusals, edited, keys, phases, message):
     lines = refusals(edited(phases, flap(**keys)))
     assert any(line.split(": ", 1)[1] == message for line in lines), lines
+
+
+@pytest.mark.parametrize(
+    ("phase", "steps", "count"), [("499s", 20, 998), ("24h", 400, 86400), ("30s", 100, 510)]
+)
+def test_far_too_many_occurrences_are_refused_at_once(refusals, edited, phase, steps, count):
+    faults = "\n".join(
+        f"  - {{name: f{index}, action: pause, target: all, at: {index}ms, duration: 1ms, "
+        "repeat_every: 1s}"
+        for index in range(steps)
+    )
+    text = edited(
+        ("recovery: 5s", f"fault: {phase}, recovery: 5s"),
+        (f"  - {STOP}", faults),
+    )
+    before_s = time.process_time()
+    (line,) = refusals(text)
+    assert time.process_time() - before_s < 10
+    assert f".repeat_every: {count} faults in one run; a scenario has at most 500" in line
+
+
+def test_steps_that_occur_once_count_after_those_that_repeat(refusals, edited):
+    more = "\n".join(
+        f"  - {{name: s{index}, action: pause, target: n2, at: {900 + index}s, duration: 1s}}"
+        for index in range(2)
+    )
+    step, flapping = flap(repeat_every="1s", times="499", duration="1ms")
+    text = edited(("recovery: 5s", "fault: 1000s, recovery: 5s"), (step, f"{flapping}\n{more}"))
+    (line,) = refusals(text)
+    assert "faults[2]: 501 faults in one run; a scenario has at most 500" in line
 
 
 def test_an_occurrence_must_not_meet_another_fault_on_its_node(refusals, edited):

@@ -408,6 +408,24 @@ def test_thresholds_that_cannot_be_judged_are_refused(refusals, thresholds, mess
 
 
 @pytest.mark.parametrize(
+    ("threshold", "message"),
+    [
+        ("lost: ['count == LONG']", "thresholds.lost[0]: expected a plain number for count, found"),
+        ("lost: ['ratio < LONG']", "thresholds.lost[0]: expected a share such as 1% or 0.01"),
+        ("lost: ['pLONG < 1']", "thresholds.lost[0]: lost has no statistic"),
+        ("failover_time: ['max < LONGs']", "expected a duration with its unit"),
+        ("failover_time: ['max   LONG']", "expected 'statistic operator limit'"),
+    ],
+)
+def test_a_threshold_of_any_length_is_told_of_in_short(refusals, threshold, message):
+    text = build(faults=fault(duration="1s"), thresholds=f"{{{threshold}}}")
+    line = refused(refusals, text.replace("LONG", "9" * 500_000))
+    assert message in line
+    assert "found ''" not in line
+    assert len(line) < 400
+
+
+@pytest.mark.parametrize(
     "thresholds",
     [
         'lost: ["ratio < 1%"]', 'lost: ["ratio < 0.5"]', '"lost{ phase : steady }": ["count==0"]',

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from harness.scenario.dump import dump_yaml
 from harness.scenario.load import loads
 from harness.scenario.schema import scenario_schema
 from harness.scenario.streams import StreamSpec
-from harness.scenario.subjects import PATTERN, check_pattern, concrete, covers, overlap
+from harness.scenario.subjects import PATTERN, Patterns, check_pattern, concrete, covers, overlap
 from harness.vocabulary import VOCABULARY
 
 STREAM = '{name: ORDERS, subjects: ["o.>"], replicas: 3}'
@@ -366,6 +367,30 @@ PATTERNS = st.tuples(TOKENS, st.booleans()).map(
     lambda drawn: ".".join([*drawn[0], ">"] if drawn[1] else drawn[0])
 )
 SUBJECTS = st.lists(st.sampled_from(["a", "b"]), min_size=1, max_size=4).map(".".join)
+
+
+@given(st.lists(PATTERNS, max_size=6), PATTERNS)
+def test_a_tree_of_patterns_finds_what_trying_each_finds(patterns: list[str], other: str) -> None:
+    fitting = [one for one in patterns if overlap(one, other)]
+    found = Patterns(patterns).overlapping(other)
+    assert found in fitting if fitting else found is None
+
+
+def test_streams_of_many_subjects_that_overlap_are_told_of_once_and_soon() -> None:
+    ends = {"A": ("'*", ">'"), "B": ("b", "c"), "C": ("b", "d")}
+    subjects = {
+        name: ", ".join(f"{first}.*.*.x{one}.{last}" for one in range(1500))
+        for name, (first, last) in ends.items()
+    }
+    streams = ", ".join(f"{{name: {name}, subjects: [{all_}]}}" for name, all_ in subjects.items())
+    before_s = time.process_time()
+    lines = refused(build(streams=streams)).splitlines()
+    assert time.process_time() - before_s < 20
+    told = [line for line in lines if "overlaps" in line]
+    assert [line.split(": ", 1)[1] for line in told] == [
+        "streams[1].subjects: stream 'A' takes '*.*.*.x0.>', which 'b.*.*.x0.c' overlaps",
+        "streams[2].subjects: stream 'A' takes '*.*.*.x0.>', which 'b.*.*.x0.d' overlaps",
+    ]
 
 
 @given(PATTERNS, PATTERNS, SUBJECTS)

@@ -22,6 +22,7 @@ class FakeNode:
     accepts_when_lame: bool = False
     never_healthy: bool = False
     will_not_stop: bool = False
+    crashes: bool = False
     frozen: bool = False
     lame: bool = False
     version: str = "2.15.1"
@@ -97,6 +98,8 @@ class FakeNode:
     async def wait_exit(self, limit_s: float) -> Exit:
         self.note("exit")
         self.running = False
+        if self.crashes:
+            raise FaultError(f"{self.name} was ended by SIGSEGV, as no server does on SIGUSR2")
         return Exit(1, 0)
 
     async def responds(self, limit_s: float) -> bool:

@@ -127,13 +127,12 @@ class ContainerNode(ServerNode):
         if grace_s is None:
             return await self._end(number, limit_s)
         self._require_process()
-        self.expect_exit()
-        await self._send(number)
+        await self._ask(number)
         assert self._life is not None  # it was required just now
         with anyio.move_on_after(grace_s):
             await self._life.wait()
         if self.running:
-            await self._send(signal.SIGKILL)
+            await self._ask(signal.SIGKILL)
         return await self.wait_exit(limit_s)
 
     async def pause(self, limit_s: float) -> None:
@@ -193,11 +192,11 @@ class ContainerNode(ServerNode):
         life = self._life
         if life is None or life.returncode is not None:
             return
-        self.expect_exit()
         if life.frozen:
             await self.container.freeze(HarnessError, frozen=False)
             life.frozen = False
         for number in (signal.SIGTERM, signal.SIGKILL):
+            self.expect_exit_by(number)
             try:
                 await self.container.signal(number)
             except HarnessError:

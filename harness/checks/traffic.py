@@ -9,6 +9,7 @@ import numpy as np
 
 from harness.checks.base import NS_PER_S, Case, Check, Finding, Result, Verdict
 from harness.history.facts import Client, FaultWindow, Iteration
+from harness.history.lags import worker_lags
 from harness.history.ledger import Array, Ledger, phase_spans
 from harness.history.tables import Outcome
 from harness.scenario.metrics import PHASES
@@ -19,7 +20,6 @@ ENOUGH = 0.9
 LATE_NS = 50_000_000
 LATE_SHARE = 0.01
 TESTED = 0.5
-REPORT_PERIOD_NS = 250_000_000
 SERVED_NS = 2_000_000_000
 ADVICE = "lower the rate, use more publishers, or run on a machine with more to spare"
 ANSWERED_BY = frozenset({"refused", "unknown", "lost", "failover_time"})
@@ -189,25 +189,20 @@ def _judge_exposure(ledger: Ledger, scenario: Mapping[str, Any]) -> Iterator[Fin
 
 def _judge_stalls(ledger: Ledger) -> Iterator[Finding]:
     """Judge whether senders sent under each fault, where their worker itself stood still."""
-    stalls: dict[str, list[tuple[int, int]]] = {}
-    for event in ledger.iteration.of_kind("worker.lagged"):
-        from_ns = event["at_ns"] - round(event["max_lag_s"] * NS_PER_S)
-        span = (from_ns, event["at_ns"] - REPORT_PERIOD_NS)
-        stalls.setdefault(event["worker"], []).append(span)
+    lags = worker_lags(ledger.iteration)
     for fault in ledger.iteration.faults:
         start_ns, end_ns = _held(fault, ledger.iteration)
         for sender, rows in zip(ledger.senders, ledger.by_sender, strict=True):
-            still_ns = sum(
-                max(0, min(to_ns, end_ns) - max(from_ns, start_ns))
-                for from_ns, to_ns in stalls.get(sender.worker, ())
-            )
+            mine = lags.get(sender.worker, ())
+            still_s = sum(lag.within_s(start_ns, end_ns) for lag in mine)
             due = ledger.iteration.due(sender, start_ns, end_ns)
-            if not still_ns or not due:
+            if not still_s or not due:
                 continue
             attempted = ledger.sent["attempted_ns"][rows]
             count = int(np.count_nonzero((attempted >= start_ns) & (attempted < end_ns)))
             missing = 1 - count / due
-            if missing > 1 - TESTED and still_ns / (end_ns - start_ns) >= missing / 2:
+            still = still_s * NS_PER_S / (end_ns - start_ns)
+            if missing > 1 - TESTED and still >= missing / 2:
                 yield Finding(
                     NAME,
                     Verdict.INCONCLUSIVE,

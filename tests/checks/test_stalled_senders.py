@@ -14,8 +14,9 @@ def held_up(story: Story, from_: float, to: float, *, sender: int = 0) -> Story:
     for one in story.sent:
         if one.client == sender and from_ <= one.intended < to:
             one.attempted = one.finished = to
-    for one in story.delivered:
-        one.received = max(one.received, to) if from_ <= one.received < to else one.received
+    for delivery in story.delivered:
+        if from_ <= delivery.received < to:
+            delivery.received = to
     return story
 
 

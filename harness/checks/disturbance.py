@@ -44,8 +44,7 @@ def judge_disturbance(case: Case) -> Result:
         if lag.part not in worst or lag.lag_s > worst[lag.part].lag_s:
             worst[lag.part] = lag
     notes = tuple(
-        f"the harness was disturbed: {_named(part)} was up to {lag.lag_s:.3f} s late by its own "
-        "clock"
+        f"the harness was disturbed: {_named(part)} up to {lag.lag_s:.3f} s late by its own clock"
         for part, lag in worst.items()
     )
     still = [lag for part, lag in worst.items() if part in CARRIERS and lag.lag_s > STILL_S]
@@ -78,7 +77,9 @@ def _lags(iteration: Iteration) -> list[Lag]:
 
 
 def _named(part: str) -> str:
-    return "its main process" if part == HARNESS else part
+    if part == PROXIES:
+        return "the proxies were"
+    return "its main process was" if part == HARNESS else f"{part} was"
 
 
 def _under_fault(iteration: Iteration) -> list[tuple[str, int, int]]:

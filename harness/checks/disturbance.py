@@ -22,7 +22,8 @@ def judge_disturbance(case: Case) -> Result:
     A late worker stamps late what it sees, and a late harness strikes, heals and looks late.
     Neither has a verdict of its own here: thresholds are judged with the greatest lag of the
     time that they look at as a measuring error, so a time that is closer to its limit than
-    the lag comes out inconclusive. The harness's own lags count from the first injection on.
+    the lag comes out inconclusive. The harness's own lags count from the first injection
+    on, and not for the times of messages, which workers alone take (those by phase).
 
     Where the wire (`lab`, `docker`) or the proxies (`local`) stood still under load, so did
     all that they carry. Their lags count likewise; one of more than 0.25 s makes the run
@@ -39,7 +40,7 @@ def judge_disturbance(case: Case) -> Result:
         hit = [name for name, start, stop in spans if lag.from_ns < stop and lag.to_ns >= start]
         if iteration.load_start_ns is None or lag.to_ns < iteration.load_start_ns or not hit:
             continue
-        for name in hit:
+        for name in hit if lag.part != HARNESS else {UNDER_FAULT} & {*hit}:
             lags[name] = max(lags[name], lag.lag_s)
         if lag.part not in worst or lag.lag_s > worst[lag.part].lag_s:
             worst[lag.part] = lag

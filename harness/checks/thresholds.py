@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from harness.checks.base import Finding, Verdict
-from harness.scenario.metrics import METRICS, UNMOVED, Metric
+from harness.scenario.metrics import METRICS, PHASES, UNMOVED, Metric
 from harness.scenario.schedule import resolve_labels
 from harness.scenario.thresholds import (
     Selector,
@@ -305,7 +305,7 @@ def _lag(metric: Metric, labels: Mapping[str, str], lags: Mapping[str, float]) -
     if "phase" in labels:
         return lags.get(labels["phase"], 0.0)
     if "phase" in metric.labels:
-        return max(lags.values(), default=0.0)
+        return max((lag_s for name, lag_s in lags.items() if name in PHASES), default=0.0)
     return lags.get("under fault", 0.0)
 
 

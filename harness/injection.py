@@ -64,17 +64,21 @@ class Injection:
         ends_ns = None if fault.duration is None else due_ns + to_ns(fault.duration)
         await sleep_until(due_ns - to_ns(fault.lead_s))
         with suppress(FaultError):
-            async with self.injected(due_ns, ends_ns) as strike:
-                heal_ns = now_ns() + to_ns(self._hold_s())
-                await fault.hold(strike, max(0.0, self._hold_s() - strike.look_s))
+            hold_s = self._hold_s()
+            async with self.injected(due_ns, ends_ns, hold_s) as strike:
+                heal_ns = now_ns() + to_ns(hold_s)
+                await fault.hold(strike, max(0.0, hold_s - strike.look_s))
                 await self.look_again(strike)
                 await sleep_until(heal_ns)
 
     @asynccontextmanager
-    async def injected(self, due_ns: int, ends_ns: int | None = None) -> AsyncIterator[Strike]:
+    async def injected(
+        self, due_ns: int, ends_ns: int | None = None, hold_s: float = 0.0
+    ) -> AsyncIterator[Strike]:
         """Strike at `due_ns`, monotonic, and heal on leaving; each edge is recorded.
 
-        Call it `lead_s` seconds before that, and say when the hold is to end if that is known.
+        Call it `lead_s` seconds before that, and say when the hold is to end, and how long it
+        is to last from the effect on, if that is known.
         It is late where a fault that was to be over by then is still being healed, and says so.
         A failure is recorded and raised.
         """
@@ -88,9 +92,12 @@ class Injection:
                 "action": fault.action,
                 "targets": [node.name for node in strike.nodes],
             }
-            record("fault.inject_started", at_ns=max(now_ns(), strike.due_ns), **facts, **wait)
+            at_ns = max(now_ns(), strike.due_ns)
+            behind_s = round(seconds(at_ns - strike.due_ns), 3)
+            record("fault.inject_started", at_ns=at_ns, behind_s=behind_s, **facts, **wait)
             async with fault.active(self.cluster, strike):
-                record("fault.injected", watched=bool(strike.looks), **facts)
+                asked: dict[str, Any] = {"hold_s": hold_s} if hold_s else {}
+                record("fault.injected", watched=bool(strike.looks), **asked, **facts)
                 yield strike
                 edge = "undo"
                 claim.ends_ns = claim.ends_ns or now_ns()

@@ -23,6 +23,7 @@ from harness.cluster.protocols import Backend, Cluster, EventSink
 from harness.cluster.views import sample_views
 from harness.errors import ServerError, WorkerError
 from harness.faults.base import Fault
+from harness.heartbeat import heartbeat
 from harness.injection import Claim, Injection
 from harness.load.fleet import Fleet, fleet
 from harness.load.observing import Observer
@@ -180,6 +181,7 @@ class Iteration:
                 self._scope = watchers.cancel_scope
                 watchers.start_soon(cluster.watch)
                 watchers.start_soon(workers.watch)
+                watchers.start_soon(heartbeat, self.record)
                 await self._set_up(cluster, workers, formed=observer is not None)
                 self.record("phase.ended", phase=self.phase)
                 watchers.start_soon(sample_views, cluster)

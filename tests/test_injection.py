@@ -49,6 +49,18 @@ async def test_a_fault_goes_through_all_its_edges() -> None:
     ]
 
 
+async def test_a_fault_says_how_long_it_is_to_be_held_and_how_late_it_began() -> None:
+    cluster = FakeCluster(FakeNode("n1", []))
+    await injection(cluster, {}, name="k", action="kill", target="n1", duration="1ms").run()
+    said = dict(zip(cluster.record.kinds, cluster.record.facts, strict=True))
+    assert said["fault.injected"]["hold_s"] == 0.001
+    assert 0 <= said["fault.inject_started"]["behind_s"] < 1
+    cluster = FakeCluster(FakeNode("n1", []))
+    await injection(cluster, {}, name="r", action="restart", target="n1").run()
+    said = dict(zip(cluster.record.kinds, cluster.record.facts, strict=True))
+    assert "hold_s" not in said["fault.injected"]
+
+
 async def test_a_node_is_under_one_fault_at_a_time_else_neither_could_be_proven() -> None:
     cluster = FakeCluster(FakeNode("n1", []), FakeNode("n2", []))
     claims: dict[str, Claim] = {}

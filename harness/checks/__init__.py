@@ -16,6 +16,7 @@ from harness.checks import (
     disturbance,
     expectation,
     failover,
+    holding,
     integrity,
     kv,
     latency,
@@ -49,6 +50,7 @@ CHECKS: tuple[ModuleType, ...] = (
     completion,
     ledger,
     proof,
+    holding,
     traffic,
     coverage,
     integrity,
@@ -96,6 +98,10 @@ class _Judged:
         )
 
     @property
+    def stalled(self) -> frozenset[str]:
+        return frozenset().union(*(result.stalled for result in self.results))
+
+    @property
     def facts(self) -> dict[str, Any]:
         return {name: fact for result in self.results for name, fact in result.facts.items()}
 
@@ -113,6 +119,7 @@ def judge(history: History, checks: Sequence[Check] = ITERATION_CHECKS) -> Judge
     evidence = _gather(judged, history.scenario)
     apart = [evidence] if len(judged) == 1 else [_gather([one], history.scenario) for one in judged]
     over_all = judge_thresholds(history.scenario, evidence) if judged else ()
+    over_all = _keep_failures(history.scenario, over_all, judged)
     over_all, gaps = _name_gaps(history.scenario, over_all, apart)
     interrupted = bool(history.of_kind("run.interrupted"))
     run_findings = tuple(_judge_run(history))
@@ -136,6 +143,20 @@ def judge(history: History, checks: Sequence[Check] = ITERATION_CHECKS) -> Judge
         ),
         interrupted=interrupted,
         notes=(*_collect_notes(history, judged), *gaps),
+    )
+
+
+def _keep_failures(
+    scenario: Mapping[str, Any], findings: Sequence[Finding], judged: Sequence[_Judged]
+) -> tuple[Finding, ...]:
+    """Return the findings, but as a fail where the iterations without a stall fail as well."""
+    sound = [one for one in judged if not one.stalled]
+    if not sound or len(sound) == len(judged):
+        return tuple(findings)
+    apart = judge_thresholds(scenario, _gather(sound, scenario))
+    return tuple(
+        own if own.verdict is Verdict.FAIL else over_all
+        for own, over_all in zip(apart, findings, strict=True)
     )
 
 
@@ -245,6 +266,7 @@ def _gather(judged: Sequence[_Judged], scenario: Mapping[str, Any]) -> Evidence:
         gave_up=any(closed_under_load(one.iteration) for one in judged),
         faults=frozenset().union(*(one.iteration.fault_names(scenario) for one in judged)),
         resolutions=resolutions,
+        stalled=frozenset().union(*(one.stalled for one in judged)),
     )
 
 

@@ -88,6 +88,8 @@ class Result:
         facts: what the report shows, by name; see the check's docstring.
         resolutions: by the name of a metric that is sampled, how much less than what was
             measured the true value may be at most, in seconds.
+        stalled: the phases in which the harness stood still, or that came after: what went
+            wrong in them may be its own doing.
     """
 
     tallies: Mapping[str, Tally] = field(default_factory=lambda: MappingProxyType({}))
@@ -96,6 +98,7 @@ class Result:
     notes: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     resolutions: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    stalled: frozenset[str] = frozenset()
 
 
 class Case:

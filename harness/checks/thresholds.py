@@ -3,19 +3,20 @@
 A statistic is an interval: what was measured, widened by what was not seen (censored
 values, messages that may be late, missing rows) and by the lag of the harness itself. A
 condition that holds for every value in the interval passes, one that holds for none
-fails, and anything between is inconclusive.
+fails, and anything between is inconclusive. What fails after the harness itself stood still
+is inconclusive where that may be why.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
 from harness.checks.base import Finding, Verdict
-from harness.scenario.metrics import METRICS, Metric
+from harness.scenario.metrics import METRICS, PHASES, UNMOVED, Metric
 from harness.scenario.schedule import resolve_labels
 from harness.scenario.thresholds import (
     Selector,
@@ -73,6 +74,7 @@ _UNSEEN: Mapping[str, tuple[str, str]] = MappingProxyType(
         "disconnects": ("a client did not tell of all its connections", "ledger"),
     }
 )
+STOOD_STILL = "the harness stood still at or before that time, which may be why"
 ANYTHING = Interval(-math.inf, math.inf)
 # A late loop can make these shorter as well as longer: their beginning is stamped by it.
 LAG_SHORTENS = frozenset({"reconnect_latency", "outage_window"})
@@ -91,6 +93,7 @@ class Evidence:
         faults: the names of all faults; a label may mean several occurrences of one step.
         resolutions: by the name of a metric that is sampled, how much less than what was
             measured a value may truly be, in seconds. Workers' lags have no part in it.
+        stalled: the phases that the harness may have spoilt by standing still.
     """
 
     metrics: Mapping[str, PooledSamples | PooledTally]
@@ -100,6 +103,7 @@ class Evidence:
     gave_up: bool = False
     faults: frozenset[str] = frozenset()
     resolutions: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    stalled: frozenset[str] = frozenset()
 
     def select(self, selector: Selector) -> Distribution | Count | None:
         """Return what was measured of what a selector names; None when its metric was not."""
@@ -172,6 +176,9 @@ def _judge(
             n=0,
         )
     verdict = decide(threshold, measured.interval)
+    if verdict is Verdict.FAIL and _is_spoilt(metric, threshold, evidence):
+        verdict = Verdict.INCONCLUSIVE
+        measured = replace(measured, remarks=(*measured.remarks, STOOD_STILL), advice=QUIETER)
     shown = format_value(measured.value, threshold.statistic, metric)
     bound = "at least " if measured.at_least else ""
     remarks = "".join(f"; {remark}" for remark in measured.remarks)
@@ -298,8 +305,16 @@ def _lag(metric: Metric, labels: Mapping[str, str], lags: Mapping[str, float]) -
     if "phase" in labels:
         return lags.get(labels["phase"], 0.0)
     if "phase" in metric.labels:
-        return max(lags.values(), default=0.0)
+        return max((lag_s for name, lag_s in lags.items() if name in PHASES), default=0.0)
     return lags.get("under fault", 0.0)
+
+
+def _is_spoilt(metric: Metric, threshold: Threshold, evidence: Evidence) -> bool:
+    """Tell whether what a condition looks at may have come of the harness standing still."""
+    if metric.name in UNMOVED:
+        return False
+    phase = threshold.selector.labels.get("phase")
+    return bool(evidence.stalled) if phase is None else phase in evidence.stalled
 
 
 def _advise(

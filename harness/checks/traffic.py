@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from harness.checks.base import Case, Check, Finding, Result, Verdict
-from harness.history.facts import Client, Iteration
+from harness.checks.base import NS_PER_S, Case, Check, Finding, Result, Verdict
+from harness.history.facts import Client, FaultWindow, Iteration
+from harness.history.lags import worker_lags
 from harness.history.ledger import Array, Ledger, phase_spans
 from harness.history.tables import Outcome
 from harness.scenario.metrics import PHASES
@@ -18,10 +19,12 @@ NAME = "traffic"
 ENOUGH = 0.9
 LATE_NS = 50_000_000
 LATE_SHARE = 0.01
+TESTED = 0.5
 SERVED_NS = 2_000_000_000
 ADVICE = "lower the rate, use more publishers, or run on a machine with more to spare"
 ANSWERED_BY = frozenset({"refused", "unknown", "lost", "failover_time"})
 ANSWERED_BY_STORES = ("refused", "unknown")  # nothing else counts what a stream never took
+STALLED = "its worker stood still: run it again on a quieter machine"
 UNANSWERED = "see why it could not send; a threshold on refused or unknown says how much is allowed"
 
 
@@ -47,6 +50,13 @@ def judge_traffic(case: Case) -> Result:
     of the last healing, and one in recovery, unless the scenario asks for none of that:
     otherwise nothing was tested, however little went wrong.
 
+    What was due under a fault must have been sent under it, too. Where a sender sent less
+    than half as much in a fault's time, from its first hit to its healing, and its worker
+    stood still for at least half of what is missing (`worker.lagged`), the run is
+    inconclusive. A sender that is cut off, or waits for answers, is silent because of the
+    fault, and is not meant. A lag is counted as far as it is certain: it ended within the
+    250 ms before it was told.
+
     A sender that was more than 50 ms late with more than 1 % of its messages in steady is
     named in the notes.
 
@@ -68,6 +78,7 @@ def judge_traffic(case: Case) -> Result:
         *_judge_steady(ledger),
         *_judge_recovery(case),
         *_judge_exposure(ledger, case.scenario),
+        *_judge_stalls(ledger),
     ]
     if not findings:
         findings.append(
@@ -174,6 +185,41 @@ def _judge_exposure(ledger: Ledger, scenario: Mapping[str, Any]) -> Iterator[Fin
                 "messages put a workload with a rate",
                 n=0,
             )
+
+
+def _judge_stalls(ledger: Ledger) -> Iterator[Finding]:
+    """Judge whether senders sent under each fault, where their worker itself stood still."""
+    lags = worker_lags(ledger.iteration)
+    for fault in ledger.iteration.faults:
+        start_ns, end_ns = _held(fault, ledger.iteration)
+        for sender, rows in zip(ledger.senders, ledger.by_sender, strict=True):
+            mine = lags.get(sender.worker, ())
+            still_s = sum(lag.within_s(start_ns, end_ns) for lag in mine)
+            due = ledger.iteration.due(sender, start_ns, end_ns)
+            if not still_s or not due:
+                continue
+            attempted = ledger.sent["attempted_ns"][rows]
+            count = int(np.count_nonzero((attempted >= start_ns) & (attempted < end_ns)))
+            missing = 1 - count / due
+            still = still_s * NS_PER_S / (end_ns - start_ns)
+            if missing > 1 - TESTED and still >= missing / 2:
+                yield Finding(
+                    NAME,
+                    Verdict.INCONCLUSIVE,
+                    f"sender {sender.name} was stalled: {count} of {due} due under the fault "
+                    f"{fault.name} were sent under it",
+                    STALLED,
+                    value=count / due,
+                    limit=TESTED,
+                    margin=count / due - TESTED,
+                    n=due,
+                )
+
+
+def _held(fault: FaultWindow, iteration: Iteration) -> tuple[int, int]:
+    """Return from when to when a fault held; an empty time when it struck nothing."""
+    end_ns = iteration.end_ns if fault.healed_ns is None else fault.healed_ns
+    return min((hit.at_ns for hit in fault.hits), default=end_ns), end_ns
 
 
 def _asks_for_recovery(iteration: Iteration, scenario: Mapping[str, Any]) -> bool:

@@ -156,6 +156,8 @@ def _extend(window: FaultWindow, kind: str, event: Event) -> FaultWindow:
         watched=window.watched or bool(event.get("watched")),
         late_s=event.get("late_s", window.late_s),
         waited_for=tuple(event.get("waited_for", window.waited_for)),
+        behind_s=event.get("behind_s", window.behind_s),
+        hold_s=event.get("hold_s", window.hold_s),
     )
     if kind in _TIMES:
         return replace(window, **{_TIMES[kind]: at_ns})

@@ -168,6 +168,9 @@ class FaultWindow:
         watched: its effect lasts, and was to be looked at once more right before the heal.
         late_s: how much later than planned it began, since others were still being healed.
         waited_for: the names of these.
+        behind_s: how much later than it was due it began, beside any wait for others.
+        hold_s: how long its effect was to be held; None where that was not for the harness
+            to say, or the history is of before this was told.
     """
 
     name: str
@@ -185,6 +188,8 @@ class FaultWindow:
     watched: bool = False
     late_s: float = 0.0
     waited_for: tuple[str, ...] = ()
+    behind_s: float = 0.0
+    hold_s: float | None = None
 
     def shapes(self, client: Client, server: str | None) -> bool:
         """Tell whether it shaped what is between a client and a server, in either direction."""

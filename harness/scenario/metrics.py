@@ -53,6 +53,28 @@ MORE_THAN_CHANCES = frozenset(
         "object_corrupted",
     }
 )
+# Counters that nothing the harness does, or fails to do in time, can move: what servers kept
+# or gave out against what they had said.
+UNMOVED = frozenset(
+    {
+        "corrupted",
+        "unexpected",
+        "stream_lost",
+        "replica_lost",
+        "consumer_lost",
+        "sequence_conflicts",
+        "health_lied",
+        "kv_lost",
+        "kv_conflicts",
+        "kv_denied",
+        "kv_stale_reads",
+        "kv_violations",
+        "watch_gaps",
+        "object_lost",
+        "object_corrupted",
+        "object_misread",
+    }
+)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -236,6 +237,22 @@ async def a_wire_that_dies_is_a_fault_that_failed(shaper: LabShaper) -> None:
         await hold()
 
 
+async def a_wire_that_stood_still_says_from_when_to_when(shaper: LabShaper) -> None:
+    if shaper._means is not None and shaper._means.netem:
+        return  # no wire is needed on this kernel
+    told: list[dict[str, Any]] = []
+    shaper._record = lambda kind, **facts: told.append({"kind": kind, **facts})
+    async with shaper.shaped({THERE: Shape(delay_s=0.01)}, 1):
+        assert shaper._wire is not None
+        os.kill(shaper._wire._process.pid, signal.SIGSTOP)
+        await anyio.sleep(0.4)
+        os.kill(shaper._wire._process.pid, signal.SIGCONT)
+    longest = max(told, key=lambda one: float(one["max_lag_s"]))
+    assert longest["kind"] == "wire.lagged"
+    assert longest["max_lag_s"] > 0.3
+    assert longest["from_ns"] < longest["at_ns"] <= time.monotonic_ns()
+
+
 async def an_overloaded_wire_is_a_fault_that_failed(shaper: LabShaper) -> None:
     with pytest.raises(FaultError, match="could not keep up: 50 packets"):
         await shaper._require_room({"overflowed": 50, "carried": 1000})
@@ -273,6 +290,7 @@ CASES: dict[str, Callable[[LabShaper], Awaitable[None]]] = {
         reordered_packets_overtake_on_one_link_alone,
         a_cancelled_body_leaves_nothing_in_the_kernel,
         a_wire_that_dies_is_a_fault_that_failed,
+        a_wire_that_stood_still_says_from_when_to_when,
         an_overloaded_wire_is_a_fault_that_failed,
         a_refusing_kernel_is_a_fault_that_failed,
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -219,3 +222,22 @@ async def test_proxies_that_end_break_the_run_off(tmp_path: Path) -> None:
     error = leading_error(caught.value)
     assert isinstance(error, ServerError)
     assert "the proxies ended" in str(error)
+
+
+async def test_proxies_that_stood_still_say_from_when_to_when(tmp_path: Path) -> None:
+    told: list[dict[str, Any]] = []
+
+    def record(kind: str, **facts: Any) -> None:
+        told.append({"kind": kind, **facts})
+
+    async with LocalBackend(proxied=True).cluster(
+        ClusterSpec(servers=1), groups=GROUPS, folder=tmp_path, record=record
+    ) as cluster:
+        pid = links_of(cluster).proxies._process.pid
+        os.kill(pid, signal.SIGSTOP)
+        await anyio.sleep(0.4)
+        os.kill(pid, signal.SIGCONT)
+    lags = [one for one in told if one["kind"] == "proxies.lagged"]
+    longest = max(lags, key=lambda one: float(one["max_lag_s"]))
+    assert longest["max_lag_s"] > 0.3
+    assert longest["from_ns"] < longest["at_ns"] <= time.monotonic_ns()

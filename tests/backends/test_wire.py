@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 
 from harness.backends.lab import wire
-from harness.backends.lab.wire import Lane
+from harness.backends.lab.wire import Lane, Turns
 
 MS = 1_000_000
 
@@ -88,6 +88,17 @@ def test_a_rate_spaces_packets_and_a_full_queue_loses_them() -> None:
 
 def test_a_packet_larger_than_the_queue_passes_when_the_link_is_free() -> None:
     assert Lane("p", rate_bytes_s=1e6, queue_bytes=100).admit(0, 1000) == (MS,)
+
+
+def test_a_loop_that_does_not_turn_tells_each_stall_once() -> None:
+    turns = Turns()
+    for now_ns in (0, 20 * MS, 80 * MS, 1080 * MS, 1100 * MS):
+        turns.turn(now_ns)
+    assert turns.take_stalls() == [(100 * MS, 1080 * MS)]
+    assert turns.take_stalls() == []
+    for turn in range(200):
+        turns.turn((2 + turn) * 1000 * MS)
+    assert len(turns.take_stalls()) == 100
 
 
 def test_an_alarm_rings_for_the_earliest_time_it_was_set_to() -> None:

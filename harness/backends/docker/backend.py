@@ -237,7 +237,7 @@ async def _cluster(
             from harness.backends.docker.reach import reach_links  # noqa: PLC0415 - pyroute2
 
             reached = await held.enter_async_context(
-                reach_links(stage.bridge, making.net, making.spec.sites, making.folder)
+                reach_links(stage.bridge, making.net, making.spec.sites, making.folder, record)
             )
             links, shaper, plug = reached.links, reached.shaper, reached.plug
 

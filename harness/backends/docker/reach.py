@@ -13,6 +13,7 @@ from harness.backends.lab.cuts import TABLE
 from harness.backends.lab.links import LabLinks, lab_links
 from harness.backends.lab.shaper import LabShaper, lab_shaper
 from harness.backends.lab.wire_process import Cable
+from harness.cluster.protocols import EventSink
 from harness.scenario.sites import Sites
 
 
@@ -36,7 +37,7 @@ class Reached:
 
 @asynccontextmanager
 async def reach_links(
-    places: BridgePlaces, net: Net, sites: Sites, folder: Path
+    places: BridgePlaces, net: Net, sites: Sites, folder: Path, record: EventSink
 ) -> AsyncIterator[Reached]:
     """Make the links ready for faults; all is undone on leaving, and by the kernel on SIGKILL.
 
@@ -48,5 +49,5 @@ async def reach_links(
     table = dataclasses.replace(TABLE, name=f"harness-cuts-{net.bridge}", owned=True)
     cable = Cable(f"{net.bridge}wi", f"{net.bridge}wo")
     with lab_links(places, sites, addresses=places.addresses, table=table) as links:
-        async with lab_shaper(places, sites.nodes, folder / "wire.log", cable) as shaper:
+        async with lab_shaper(places, sites.nodes, folder / "wire.log", cable, record) as shaper:
             yield Reached(places, links, shaper)

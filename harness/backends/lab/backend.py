@@ -70,7 +70,7 @@ class LabBackend:
         abilities = self.capabilities
         async with (
             lab_network(spec.nodes, groups) as network,
-            lab_shaper(network, spec.nodes, folder / "wire.log") as shaper,
+            lab_shaper(network, spec.nodes, folder / "wire.log", record=record) as shaper,
         ):
             with ExitStack() as held:
                 cuttable = abilities & LINK_CAPABILITIES

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import anyio
 from pyroute2 import AsyncIPRoute, NetlinkError
@@ -27,7 +28,9 @@ from harness.backends.lab.wire_process import (
     lift_cable,
     wire_process,
 )
+from harness.clock import seconds
 from harness.cluster.links import Link
+from harness.cluster.protocols import EventSink
 from harness.cluster.shapes import Sample, Shape, Trial, combine
 from harness.errors import FaultError
 from harness.scenario.sites import OBSERVER
@@ -83,10 +86,16 @@ class LabShaper:
     """Shapes on the links of one iteration; see `lab_shaper`."""
 
     def __init__(
-        self, network: LabNetwork, nodes: Sequence[str], log: Path, cable: Cable = CABLE
+        self,
+        network: LabNetwork,
+        nodes: Sequence[str],
+        log: Path,
+        cable: Cable = CABLE,
+        record: EventSink | None = None,
     ) -> None:
         self._network = network
         self._cable = cable
+        self._record = record
         self._nodes = tuple(nodes)
         self._log = log
         self._layers: list[_Layer] = []
@@ -166,7 +175,10 @@ class LabShaper:
         if orders:
             # Before a link is restored, its lane lets out at once what comes: nothing that
             # is still under way is overtaken by much.
-            await self._require_room(await (await self._started_wire()).set_lanes(tuple(orders)))
+            told = await (await self._started_wire()).set_lanes(tuple(orders))
+            if any(one.via == WIRE for one in self._applied.values()):
+                self._tell_stalls(told["stalls"])
+            await self._require_room(told)
         for link, after in wanted.items():
             before = self._applied.get(link)
             if before != after:
@@ -224,13 +236,21 @@ class LabShaper:
         if self._wire is not None:
             self._wire.require_alive()
 
-    async def _require_room(self, told: Mapping[str, int]) -> None:
+    async def _require_room(self, told: Mapping[str, Any]) -> None:
         """Refuse to go on when the wire itself lost more than a little."""
         if told["overflowed"] > OVERFLOW * max(told["carried"], 100):
             raise FaultError(
                 f"the wire could not keep up: {told['overflowed']} packets were lost beside "
                 f"{told['carried']} that it carried"
             )
+
+    def _tell_stalls(self, stalls: Sequence[tuple[int, int]]) -> None:
+        """Record when the wire stood still while something was led through it."""
+        if self._record is None:
+            return
+        for from_ns, to_ns in stalls:
+            lag_s = round(seconds(to_ns - from_ns), 6)
+            self._record("wire.lagged", at_ns=to_ns, from_ns=from_ns, max_lag_s=lag_s)
 
 
 @contextmanager
@@ -243,7 +263,11 @@ def _translated() -> Iterator[None]:
 
 @asynccontextmanager
 async def lab_shaper(
-    network: LabNetwork, nodes: Sequence[str], log: Path, cable: Cable = CABLE
+    network: LabNetwork,
+    nodes: Sequence[str],
+    log: Path,
+    cable: Cable = CABLE,
+    record: EventSink | None = None,
 ) -> AsyncIterator[LabShaper]:
     """Yield the shaper of an iteration's network; what it started ends on leaving.
 
@@ -252,8 +276,9 @@ async def lab_shaper(
         nodes: the names of the places that are nodes.
         log: where the wire's own complaints go, should it come to any.
         cable: what leads to the wire; one that is named is taken away at the end.
+        record: where it goes when the wire stands still.
     """
-    shaper = LabShaper(network, nodes, log, cable)
+    shaper = LabShaper(network, nodes, log, cable, record)
     try:
         yield shaper
     finally:

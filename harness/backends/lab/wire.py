@@ -7,8 +7,8 @@ of the bridge that leads to its target.
 
 It is told what to do by lines of JSON on its standard input, and answers each by a line
 of JSON. ``{"lanes": [...]}`` sets lanes, each with the fields of `Lane`; the answer tells
-`overflowed`, the packets that the kernel had no room to hand over, and `carried`. It ends
-with its input.
+`overflowed`, the packets that the kernel had no room to hand over, `carried`, and `stalls`,
+when it stood still since the answer before. It ends with its input.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ AT_ONCE = 128  # packets read before the due ones get their turn
 EARLY_NS = 30_000  # cheaper than another sleep
 WANDER = 4  # the jitter turns no faster than that many times its size: nothing is overtaken
 LEAST_WANDER_NS = 10_000_000
+TURN_NS = 20_000_000
+LATE_NS = 50_000_000
+MOST_STALLS = 100  # between two answers; further ones are left out
 
 
 class Lane:
@@ -141,6 +144,26 @@ class Alarm:
         self._armed = None
 
 
+class Turns:
+    """Whether a loop that is to turn every 20 ms does so."""
+
+    def __init__(self) -> None:
+        self._last_ns: int | None = None
+        self._stalls: list[tuple[int, int]] = []
+
+    def turn(self, now_ns: int) -> None:
+        """Take note of a turn; one that is more than 50 ms late ends a stall."""
+        due_ns = now_ns if self._last_ns is None else self._last_ns + TURN_NS
+        if now_ns - due_ns > LATE_NS and len(self._stalls) < MOST_STALLS:
+            self._stalls.append((due_ns, now_ns))
+        self._last_ns = now_ns
+
+    def take_stalls(self) -> list[tuple[int, int]]:
+        """Return from when to when the loop stood still, each time once; monotonic ns."""
+        stalls, self._stalls = self._stalls, []
+        return stalls
+
+
 class Wire:
     """The lanes by (source, target) address, and the packets under way."""
 
@@ -160,6 +183,7 @@ class Wire:
         self._alarm = Alarm()
         self._carried = 0
         self._overflowed = 0
+        self._turns = Turns()
 
     def run(self, orders: int, answers: int) -> None:
         """Carry packets until `orders` ends."""
@@ -168,7 +192,9 @@ class Wire:
             poll.register(descriptor, select.EPOLLIN)
         rest = b""
         while True:
-            for descriptor, _ in poll.poll():
+            ready = poll.poll(TURN_NS / NS_PER_S)
+            self._turns.turn(time.monotonic_ns())
+            for descriptor, _ in ready:
                 if descriptor == orders:
                     read = os.read(orders, 1 << 20)
                     if not read:
@@ -182,8 +208,8 @@ class Wire:
                     self._take()
             self._send_due()
 
-    def obey(self, order: dict[str, list[dict[str, object]]]) -> dict[str, int]:
-        """Set lanes as ordered; return what was carried and what overflowed so far."""
+    def obey(self, order: dict[str, list[dict[str, object]]]) -> dict[str, object]:
+        """Set lanes as ordered; return what was carried and overflowed so far, and new stalls."""
         for one in order["lanes"]:
             facts = dict(one)
             source, target = (socket.inet_aton(str(facts.pop(end))) for end in ("source", "target"))
@@ -194,7 +220,8 @@ class Wire:
         # Reading the statistics sets them to zero (packet(7)).
         _, dropped = struct.unpack("II", self._taken.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
         self._overflowed += dropped
-        return {"carried": self._carried, "overflowed": self._overflowed}
+        stalls = self._turns.take_stalls()
+        return {"carried": self._carried, "overflowed": self._overflowed, "stalls": stalls}
 
     def _take(self) -> None:
         for _ in range(AT_ONCE):

@@ -63,8 +63,8 @@ class WireProcess:
         self._stream = stream
         self._log = log
 
-    async def set_lanes(self, lanes: tuple[LaneOrder, ...]) -> Mapping[str, int]:
-        """Set lanes; return what was carried, and overflowed, since the wire began."""
+    async def set_lanes(self, lanes: tuple[LaneOrder, ...]) -> Mapping[str, Any]:
+        """Set lanes; return what was carried and overflowed since it began, and new `stalls`."""
         order = {"lanes": [lane.to_json() for lane in lanes]}
         answer = b""
         try:
@@ -76,7 +76,7 @@ class WireProcess:
             raise FaultError(f"the wire has not answered within {ANSWER_LIMIT_S:g} s") from error
         except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
             raise FaultError(f"the wire ended: {self._last_words()}") from error
-        told: dict[str, int] = json.loads(answer)
+        told: dict[str, Any] = json.loads(answer)
         return told
 
     def require_alive(self) -> None:

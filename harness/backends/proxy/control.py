@@ -18,8 +18,9 @@ from harness.backends.process import ChildProcess
 from harness.backends.process_node import Launch
 from harness.backends.proxy.relay import Manner
 from harness.backends.server_log import tail
+from harness.clock import seconds
 from harness.cluster.links import Link
-from harness.cluster.protocols import Address, Endpoints
+from harness.cluster.protocols import Address, Endpoints, EventSink
 from harness.errors import FaultError, ServerError
 from harness.scopes import bounded_cleanup
 
@@ -58,10 +59,13 @@ class ProxyProcess:
     a fraction of a millisecond. Every call raises FaultError when there is none.
     """
 
-    def __init__(self, process: ChildProcess, channel: socket, log: Path) -> None:
+    def __init__(
+        self, process: ChildProcess, channel: socket, log: Path, record: EventSink | None = None
+    ) -> None:
         self._process = process
         self._channel = channel
         self._log = log
+        self._record = record
         self._said = b""
 
     def enlist(self, group: str, pid: int) -> None:
@@ -151,7 +155,15 @@ class ProxyProcess:
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise FaultError(f"the proxies refused an order: {answer['error']}")
+        self._tell_stalls(answer.get("stalls", ()))
         return answer
+
+    def _tell_stalls(self, stalls: Iterable[tuple[int, int]]) -> None:
+        if self._record is None:
+            return
+        for from_ns, to_ns in stalls:
+            lag_s = round(seconds(to_ns - from_ns), 6)
+            self._record("proxies.lagged", at_ns=to_ns, from_ns=from_ns, max_lag_s=lag_s)
 
     def _last_words(self) -> str:
         said = tail(self._log, 1)
@@ -172,8 +184,10 @@ def lane_of(link: Link, groups: Sequence[str]) -> tuple[Pair, str]:
 
 
 @asynccontextmanager
-async def proxy_process(launch: Launch, log: Path) -> AsyncIterator[ProxyProcess]:
-    """Start the proxies; end them on leaving.
+async def proxy_process(
+    launch: Launch, log: Path, record: EventSink | None = None
+) -> AsyncIterator[ProxyProcess]:
+    """Start the proxies; end them on leaving. When they stood still is recorded.
 
     Raises:
         ServerError: they do not start, or would not end.
@@ -186,7 +200,7 @@ async def proxy_process(launch: Launch, log: Path) -> AsyncIterator[ProxyProcess
         except OSError as error:
             raise ServerError(f"{log} cannot be written: {error.strerror}") from error
         try:
-            proxies = ProxyProcess(process, ours, log)
+            proxies = ProxyProcess(process, ours, log, record)
             await proxies.started()
             yield proxies
         finally:

@@ -90,7 +90,7 @@ async def proxies(
         log.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ServerError(f"{log.parent} cannot be written: {error.strerror}") from error
-    async with proxy_process(places.launch, log) as process:
+    async with proxy_process(places.launch, log, record) as process:
         try:
             process.set_up(nodes, groups, strangers)
         except FaultError as error:
@@ -102,4 +102,8 @@ async def proxies(
             record("proxies.started", via=VIA, nodes=list(nodes))
             both.start_soon(process.watch)
             yield ProxiedPlaces(places, process, groups, links, shaper, own_pids)
+            try:
+                process.carried()  # with the answer comes when they last stood still
+            except FaultError as error:
+                raise ServerError(str(error)) from error
             both.cancel_scope.cancel()

@@ -1,7 +1,8 @@
 """The proxies of all nodes, as one process: ``python -m harness.backends.proxy.serve FD``.
 
 Orders come and answers go as JSON lines over the socket FD; when it ends, so does this. An order is
-``{"do": name, ...}``, the answer ``{"at_ns": when}`` and what was asked, or ``{"error": text}``.
+``{"do": name, ...}``, the answer ``{"at_ns": when, "stalls": when it stood still since the answer
+before}`` and what was asked, or ``{"error": text}``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from itertools import count
 from time import monotonic_ns
 from typing import Any
 
+from harness.backends.lab.wire import TURN_NS, Turns
 from harness.backends.proxy.identify import holder, inode_of
 from harness.backends.proxy.relay import RECEIVE_BYTES, Connection, Lane, Manner
 
@@ -27,6 +29,7 @@ UP, DOWN = "up", "down"
 LOOK_S = 0.01
 IDENTIFY_LIMIT_S = 1.0
 BACKLOG = 512
+NS_PER_S = 1_000_000_000
 COLLECT_AFTER = 50_000  # allocations: a pause is a delay that nobody asked for
 
 
@@ -54,6 +57,7 @@ class Doors:
         self._numbers = count(1)
         self._strangers = 0
         self._of_strangers: str | None = None
+        self._turns = Turns()
 
     def obey(self, order: dict[str, Any]) -> dict[str, Any]:
         """Carry out one order and return the answer."""
@@ -68,8 +72,15 @@ class Doors:
             "list": self._list,
             "reset": self._reset,
         }
+        self._turns.turn(monotonic_ns())
         found = orders[order["do"]](order) or {}
-        return {"at_ns": monotonic_ns(), **found}
+        return {"at_ns": monotonic_ns(), "stalls": self._turns.take_stalls(), **found}
+
+    async def turn(self) -> None:
+        """See until cancelled whether the loop stands still, and so what it carries."""
+        while True:
+            self._turns.turn(monotonic_ns())
+            await asyncio.sleep(TURN_NS / NS_PER_S)
 
     def _set_up(self, order: dict[str, Any]) -> None:
         self._of_strangers = order.get("strangers")
@@ -219,8 +230,10 @@ def _bound(end: socket.socket) -> None:
 class Orders:
     """The socket that orders come over."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, channel: socket.socket) -> None:
-        self._doors = Doors(loop)
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, doors: Doors, channel: socket.socket
+    ) -> None:
+        self._doors = doors
         self._channel = channel
         self._said = b""
         self.ended = loop.create_future()
@@ -259,7 +272,10 @@ async def _serve(channel: socket.socket) -> None:
     loop.set_exception_handler(_die)
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER)
-    await Orders(loop, channel).ended
+    doors = Doors(loop)
+    turning = loop.create_task(doors.turn())
+    await Orders(loop, doors, channel).ended
+    turning.cancel()
 
 
 def main() -> None:

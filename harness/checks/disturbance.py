@@ -12,7 +12,7 @@ from harness.units import human_duration
 NAME = "disturbance"
 UNDER_FAULT = "under fault"
 CARRIERS = (WIRE, PROXIES)
-STILL_S = 0.25
+STILL_S = 0.5
 ADVICE = "run it again on a quieter machine: what carries the links was not given the CPU"
 
 
@@ -26,7 +26,7 @@ def judge_disturbance(case: Case) -> Result:
     on, and not for the times of messages, which workers alone take (those by phase).
 
     Where the wire (`lab`, `docker`) or the proxies (`local`) stood still under load, so did
-    all that they carry. Their lags count likewise; one of more than 0.25 s makes the run
+    all that they carry. Their lags count likewise; one of more than 0.5 s makes the run
     inconclusive, for then servers and clients may have given up connections because of it.
 
     Facts: `lags`, the greatest lag in seconds by phase, and from the first injection to

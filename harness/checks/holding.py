@@ -11,7 +11,7 @@ from harness.scenario.metrics import PHASES
 from harness.units import human_duration
 
 NAME = "holding"
-LATE_S = 0.25
+LATE_S = 0.5
 LATE_SHARE = 0.1
 AFTER = frozenset(PHASES[PHASES.index("fault") :])
 ADVICE = "run it again on a quieter machine: its main process was not given the CPU, or was stopped"
@@ -21,15 +21,15 @@ def judge_holding(case: Case) -> Result:
     """Judge whether a fault was held longer than asked, and why.
 
     A fault with a duration is to be healed so long after its effect was seen. One whose
-    heal began more than 0.25 s and 10 % of the duration later than that is told in the
+    heal began more than 0.5 s and 10 % of the duration later than that is told in the
     notes. Where the harness itself stood still (`harness.lagged`) for at least half of
     that, the run is inconclusive: what servers and clients did in that time is not what a
     fault of the asked length would have let them do. What it stood still for at least
-    0.25 s between the hit and the effect, and between the start and the end of the heal,
+    0.5 s between the hit and the effect, and between the start and the end of the heal,
     counts likewise; of a fault that ends by itself, from the hit to the end of the heal,
     which then stand for the duration.
 
-    A fault that began more than 0.25 s later than planned is told in the notes; that
+    A fault that began more than 0.5 s later than planned is told in the notes; that
     it waited for another's heal is told by the check proof.
     """
     lags = lags_of(case.iteration, HARNESS)

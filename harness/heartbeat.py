@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from harness.clock import now_ns, seconds, sleep_until, to_ns
+from harness.clock import now_ns, sleep_until, to_ns
+from harness.cluster.lags import record_lag
 from harness.cluster.protocols import EventSink
 
 BEAT_S = 0.02
@@ -16,5 +17,4 @@ async def heartbeat(record: EventSink) -> None:
         await sleep_until(due_ns)
         at_ns = now_ns()
         if at_ns - due_ns > to_ns(TOLD_S):
-            lag_s = round(seconds(at_ns - due_ns), 6)
-            record("harness.lagged", at_ns=at_ns, from_ns=due_ns, max_lag_s=lag_s)
+            record_lag(record, "harness.lagged", due_ns, at_ns)

@@ -121,7 +121,7 @@ def _account(stream: StreamLedger, consumer: Consumption) -> _Account:
     got = np.zeros(stream.attempts, dtype=np.bool_)
     got[consumer.row[matched]] = True
     wanted = _find_wanted(stream, consumer)
-    due = wanted & (got | (stream.held() if stream.replicas else stream.acked))
+    due = wanted & (got | (stream.held if stream.replicas else stream.acked))
     due |= wanted & _find_sent_off(stream, consumer)
     lost = due & ~got
     return _Account(

@@ -48,12 +48,12 @@ def judge_stream_integrity(case: Case) -> Result:
         for consumer in stream.consumers:
             misfits = _delivered_misfits(stream, consumer)
             of = len(consumer.row)
-            gone = ~np.append(stream.held(), True)[consumer.row]  # what is held was counted there
+            gone = ~np.append(stream.held, True)[consumer.row]  # what is held was counted there
             unexpected = misfits[NEVER_SENT] | misfits[ELSEWHERE] | (misfits[REFUSED] & gone)
             for metric, flags in (("corrupted", misfits[DAMAGED]), ("unexpected", unexpected)):
                 count = Count(int(flags.sum()), of, 0, of, at_least=not consumer.trusted)
                 cells[metric].append(({"workload": consumer.workload}, count))
-            findings += _judge_delivered(stream, consumer)
+            findings += _judge_delivered(stream, consumer, misfits)
     if case.streams and not findings:
         findings.append(
             Finding(NAME, Verdict.PASS, "nothing damaged, and nothing that had not been sent")
@@ -124,8 +124,10 @@ def _judge_stored(stream: StreamLedger) -> Iterator[Finding]:
             )
 
 
-def _judge_delivered(stream: StreamLedger, consumer: Consumption) -> Iterator[Finding]:
-    for what, flags in _delivered_misfits(stream, consumer).items():
+def _judge_delivered(
+    stream: StreamLedger, consumer: Consumption, misfits: Mapping[str, Array]
+) -> Iterator[Finding]:
+    for what, flags in misfits.items():
         if flags.any():
             first = stream.iteration.relative_s(int(consumer.columns["received_ns"][flags][0]))
             yield _broken(

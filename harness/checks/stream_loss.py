@@ -143,7 +143,7 @@ def _replica_cells(loss: _Loss) -> Iterator[Cell]:
 def _recovered_cells(loss: _Loss) -> Iterator[Cell]:
     """Yield what was found of unknown publishes; accounting counts of how many that is."""
     stream = loss.stream
-    found = (stream.sent["outcome"] == Outcome.UNKNOWN) & stream.held()
+    found = (stream.sent["outcome"] == Outcome.UNKNOWN) & stream.held
     for consumer in stream.consumers:
         taken = find_taken(stream, consumer, acked=False)
         found |= taken & (stream.sent["outcome"] == Outcome.UNKNOWN)

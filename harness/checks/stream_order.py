@@ -62,7 +62,7 @@ def judge_order(case: Case) -> Result:
         if not stream.replicas and not stream.acked.any():
             continue
         conflicts = find_conflicts(stream)
-        copies, held = count_copies(stream), stream.held()
+        copies, held = count_copies(stream), stream.held
         own = {
             "sequence_conflicts": [_conflict_cell(stream, conflicts)],
             "duplicates": list(_cells(stream, np.maximum(copies - 1, 0), copies > 0)),
@@ -180,7 +180,7 @@ def _tell_disorder(case: Case, stream: StreamLedger, cells: list[Cell]) -> Itera
             value=len(rows),
             limit=0,
             margin=-len(rows),
-            n=int(np.count_nonzero(stream.held())),
+            n=int(np.count_nonzero(stream.held)),
         )
 
 

@@ -253,6 +253,7 @@ class StreamLedger:
             heard[np.unique(self.rank[consumer.row[consumer.row >= 0]])] = True
         return heard[self.rank], known[self.rank]
 
+    @cached_property
     def held(self) -> Array:
         """Return (n,) flags: messages that at least one replica holds intact."""
         flags = np.zeros(self.attempts, dtype=np.bool_)

@@ -28,7 +28,7 @@ from harness.backends.lab.wire_process import (
     lift_cable,
     wire_process,
 )
-from harness.clock import seconds
+from harness.cluster.lags import record_lag
 from harness.cluster.links import Link
 from harness.cluster.protocols import EventSink
 from harness.cluster.shapes import Sample, Shape, Trial, combine
@@ -249,8 +249,7 @@ class LabShaper:
         if self._record is None:
             return
         for from_ns, to_ns in stalls:
-            lag_s = round(seconds(to_ns - from_ns), 6)
-            self._record("wire.lagged", at_ns=to_ns, from_ns=from_ns, max_lag_s=lag_s)
+            record_lag(self._record, "wire.lagged", from_ns, to_ns)
 
 
 @contextmanager

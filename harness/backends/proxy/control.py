@@ -18,7 +18,7 @@ from harness.backends.process import ChildProcess
 from harness.backends.process_node import Launch
 from harness.backends.proxy.relay import Manner
 from harness.backends.server_log import tail
-from harness.clock import seconds
+from harness.cluster.lags import record_lag
 from harness.cluster.links import Link
 from harness.cluster.protocols import Address, Endpoints, EventSink
 from harness.errors import FaultError, ServerError
@@ -162,8 +162,7 @@ class ProxyProcess:
         if self._record is None:
             return
         for from_ns, to_ns in stalls:
-            lag_s = round(seconds(to_ns - from_ns), 6)
-            self._record("proxies.lagged", at_ns=to_ns, from_ns=from_ns, max_lag_s=lag_s)
+            record_lag(self._record, "proxies.lagged", from_ns, to_ns)
 
     def _last_words(self) -> str:
         said = tail(self._log, 1)

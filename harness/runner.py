@@ -189,8 +189,13 @@ def _judge(folder: Path, log: Any) -> Ended:
     return Ended(folder, report)
 
 
+def folder_of(reports: Path, name: str, run_id: str) -> Path:
+    """Return where the run of a scenario leaves its history."""
+    return reports / f"{name}-{run_id}"
+
+
 def _make_folder(run: Run, run_id: str, scenario: bytes) -> Path:
-    folder = run.reports / f"{run.scenario.name}-{run_id}"
+    folder = folder_of(run.reports, run.scenario.name, run_id)
     try:
         folder.mkdir(parents=True)
         write_whole(folder / SCENARIO, scenario)

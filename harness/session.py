@@ -195,7 +195,7 @@ class Session:
         from harness.pages.write import write_page_or_warn
         from harness.report.outputs import write_outputs
         from harness.report.terminal import print_findings, print_places
-        from harness.runner import Run, execute
+        from harness.runner import Run, execute, folder_of
 
         signals.remember()
         scenario = self.options.apply(loaded.scenario)
@@ -205,7 +205,7 @@ class Session:
 
                 def narrate(kind: str, at_ns: int, facts: dict[str, Any]) -> None:
                     if kind == "run.started":
-                        tell.begin(self.options.reports / f"{scenario.name}-{facts['run_id']}")
+                        tell.begin(folder_of(self.options.reports, scenario.name, facts["run_id"]))
                     follow(kind, at_ns, facts)
 
                 ended = execute(
